@@ -1,0 +1,28 @@
+"""What an audit sink is: a place that takes finished lines, and says no when it cannot."""
+
+from typing import Protocol
+
+
+class AuditSink(Protocol):
+    """One device. Lines come complete, with their newline; a sink never looks into them.
+
+    A sink is used by one process at a time from one thread; several processes may hold sinks on the same target.
+    """
+
+    def request(self, line: bytes) -> None:
+        """Hand a request record to the kernel. Raises ``AuditFailed`` if it was not taken whole."""
+
+    def response(self, line: bytes) -> None:
+        """Hand a response record to the kernel. Raises ``AuditFailed`` if it was not taken whole.
+
+        After a failure, ``request`` refuses until room for a response (twice the request record, at least 4 KiB)
+        can be reserved again, so that at most one effect per process stands unanswered.
+        """
+
+    def reopen(self) -> None:
+        """Close the target and open it anew (log rotation)."""
+
+    async def sync(self) -> None:
+        """Wait until what was written is on disk, if the device was configured with ``fsync``."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,138 @@
+"""How a secret engine, an auth method or a handler is written."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from strongroom.errors import VaultError
+from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Caller, Op, Request, Response
+from strongroom.sdk.storage import Storage
+
+T = TypeVar("T")
+
+
+class NoArgs(msgspec.Struct, frozen=True):
+    """The route takes no fields (free-form bodies are in ``call.request.data``)."""
+
+
+async def run_inline(work: Callable[[], T]) -> T:
+    """The ``offload`` of a vault without a loop: slow CPU work runs where it is called."""
+    return work()
+
+
+class Mount(msgspec.Struct, frozen=True, kw_only=True):
+    """All an engine may touch: its own storage, its options, the time."""
+
+    path: str  # "secret/", "auth/userpass/"
+    storage: Storage
+    now: Callable[[], float]  # seconds since the Unix epoch, UTC
+    options: Mapping[str, str] = {}
+    accessor: str = ""
+    uuid: str = ""
+    type: str = ""
+    namespace: str = ROOT_NAMESPACE
+    default_lease_ttl: int = 2764800  # seconds, effective (mount's own or the system's)
+    max_lease_ttl: int = 2764800  # seconds, effective
+    token_type: str = "default-service"  # of an auth mount
+    offload: Callable[[Callable[[], Any]], Awaitable[Any]] = run_inline  # runs CPU-heavy work off the loop
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One path an engine answers: who may call it is written here and nowhere else."""
+
+    pattern: str  # "creds/{role}"; "{path...}" takes the rest, which may be empty if ``rest_may_be_empty``
+    ops: Mapping[Op, Callable[[Any, Any], Awaitable[Response]]]
+    args: type[msgspec.Struct] = NoArgs
+    login: bool = False  # reachable without a token
+    sudo: bool = False  # needs the sudo capability
+    while_sealed: bool = False
+    help: str = ""
+    fold: tuple[str, ...] = ()  # path fields that the engine folds to lower case, before any decision
+    exists: Callable[[Any], Awaitable[bool]] | None = None  # (call) -> is this write an update (True) or a create?
+    facts: Callable[[Any, Any], Awaitable[Mapping[str, Any]]] | None = None  # (call, args) -> what policies may see
+    rest_may_be_empty: bool = False
+    name: str = ""  # operation name in the OpenAPI document; made from the pattern when empty
+    strict: bool = True  # warn about unknown fields; False where the body is free-form
+
+    def compile(self) -> re.Pattern[str]:
+        """The pattern as a regular expression with one named group per field."""
+        parts = re.split(r"(\{\w+(?:\.\.\.)?\})", self.pattern)
+        rest = ".*" if self.rest_may_be_empty else ".+"
+        out = ""
+        for part in parts:
+            field = re.fullmatch(r"\{(\w+)(\.\.\.)?\}", part)
+            out += f"(?P<{field[1]}>{rest if field[2] else '[^/]+'})" if field else re.escape(part)
+        return re.compile(out)
+
+
+class Match(msgspec.Struct, frozen=True):
+    """Where a request goes, decided once. A path that leads nowhere matches too and carries its ``refusal``."""
+
+    mount_path: str
+    route: Route
+    params: dict[str, str]
+    refusal: VaultError | None = None  # raised by Router.route, after the caller was authenticated and audited
+    mount_type: str = ""
+    mount_accessor: str = ""
+    mount_class: str = ""  # "secret" | "auth" | ""
+    mount_uuid: str = ""
+
+
+class Call(msgspec.Struct):
+    """One request on its way through the house. Only the pipeline's handlers add to it."""
+
+    request: Request
+    match: Match
+    caller: Caller | None = None
+    args: Any = None  # the route's fields, decoded by the Facts step
+    facts: Mapping[str, Any] = {}
+    policy_results: Mapping[str, Any] | None = None  # what the authorizers decided, for the audit record
+    notes: dict[str, Any] = {}  # what handlers of ``core`` remember between phases
+    warnings: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """A secret engine or auth method. Built-ins need not inherit from it."""
+
+    def __init__(self, mount: Mount) -> None: ...
+
+    def routes(self) -> Sequence[Route]:
+        """Every path this engine answers, most specific first."""
+
+    async def revoke(self, lease_private: Mapping[str, Any]) -> None:
+        """Undo what a lease granted. Must be safe to call twice."""
+
+
+class RenewableAuth(Protocol):
+    """An auth method that has a say when one of its tokens is renewed."""
+
+    async def renew(self, auth: Auth) -> Auth:
+        """The same login with today's TTLs; raises ``VaultError`` if it would not be granted any more."""
+
+
+class Initializing(Protocol):
+    """An engine with work to do once, when its mount is created."""
+
+    async def initialize(self) -> None:
+        """Runs after the mount entry is stored and before the mount answers. Must be safe to run twice."""
+
+
+class Handler:
+    """One concern that watches every request. Override the phases you need."""
+
+    async def pre_route(self, call: Call) -> Response | None:
+        """Raise to refuse; return a Response to answer early; return None to pass on."""
+        return None
+
+    async def route(self, call: Call) -> Response | None:
+        """Return a Response to answer in the engine's place; None lets the engine answer."""
+        return None
+
+    async def post_route(self, call: Call, response: Response) -> Response:
+        """Change the answer of a call that succeeded."""
+        return response
+
+    async def log(self, call: Call, outcome: Response | BaseException) -> None:
+        """Always runs, whatever happened. Raising here stops the reply."""
