@@ -1,0 +1,1 @@
+"""ACL policies: HCL1, rules, templates and the decision."""
