@@ -1,7 +1,7 @@
 """Audit lines on standard output, for containers.
 
-Nobody may be reading. So a write never waits longer than ``PATIENCE``, after a failure not at all, and a vanished reader
-is a refusal, not a death: Python ignores SIGPIPE, and the descriptor is opened anew without blocking (our own
+Nobody may be reading. So a write never waits longer than ``PATIENCE`` (after a failure not at all) and a vanished
+reader is a refusal, not a death: Python ignores SIGPIPE, and the descriptor is opened anew without blocking (our own
 description of it, so that the flag does not reach whoever shares standard output with us).
 """
 
