@@ -1,0 +1,1 @@
+"""Primitives: Shamir shares, locked memory, authenticated encryption, process hardening, self-tests."""
