@@ -1,0 +1,197 @@
+"""One versioned secret as it is stored, and the arithmetic of its versions. Nothing here waits or touches a store.
+
+Layout: docs/formats/kv.md. Times are nanoseconds since the Unix epoch, UTC; 0 means "not set".
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from strongroom.errors import IntegrityError
+
+LAYOUT = 1
+DEFAULT_VERSIONS = 10  # kept when neither the key nor the mount says how many
+NO_DATA = msgspec.Raw(b"null")
+NO_VERSIONS = msgspec.Raw(b"[]")
+
+
+class Version(msgspec.Struct, array_like=True):
+    """What is known of one version besides its data."""
+
+    created: int
+    deleted: int = 0  # deleted from this moment on, which may lie ahead
+    destroyed: bool = False
+
+    def readable(self, now: int) -> bool:
+        return not self.destroyed and (not self.deleted or self.deleted > now)
+
+
+class Config(msgspec.Struct, array_like=True):
+    """What holds for every key of a mount."""
+
+    layout: int = LAYOUT
+    max_versions: int = 0
+    cas_required: bool = False
+    delete_version_after: int = 0  # seconds; negative: never, whatever a key says
+    metadata_cas_required: bool = False
+
+
+class Secret(msgspec.Struct, array_like=True):
+    """All of a secret but the data of its older versions. Fields are positions: add at the end, with a default."""
+
+    layout: int
+    id: str  # of this life of the path: a path deleted and written again gets another, and its data other keys
+    current: int = 0  # number of the newest version
+    oldest: int = 0  # as Vault counts: 0 until versions were dropped, then the lowest kept number
+    created: int = 0
+    updated: int = 0
+    max_versions: int = 0
+    cas_required: bool = False
+    delete_version_after: int = 0  # seconds
+    custom: dict[str, str] | None = None
+    metadata_version: int = 0  # counts writes of the metadata
+    metadata_cas_required: bool = False
+    newest: Version | None = None
+    older: msgspec.Raw = NO_VERSIONS  # list[Version], numbers rising, ending at current - 1; seldom looked at
+    data: msgspec.Raw = NO_DATA  # of the newest version
+
+    def __repr__(self) -> str:
+        return f"Secret(current={self.current})"
+
+    def older_versions(self) -> list[Version]:
+        versions: list[Version] = _read(_versions, self.older)
+        return versions
+
+    def version(self, number: int) -> Version | None:
+        """The version of that number, or None if there never was one or it was dropped."""
+        if number == self.current:
+            return self.newest
+        at = number - self.current
+        if number < 1 or at > 0:
+            return None
+        older = self.older_versions()
+        return older[at] if -at <= len(older) else None
+
+    def versions(self) -> dict[int, Version]:
+        """All versions by number, rising."""
+        if self.newest is None:
+            return {}
+        older = self.older_versions()
+        first = self.current - len(older)
+        return dict(enumerate([*older, self.newest], first))
+
+    def mark(self, numbers: Iterable[int], change: Callable[[Version], None]) -> list[int]:
+        """``change`` every existing version of ``numbers``; returns those that exist, rising."""
+        versions = self.versions()
+        found = sorted({number for number in numbers if number in versions})
+        for number in found:
+            change(versions[number])
+        if found and found[0] < self.current:
+            del versions[self.current]
+            self.older = msgspec.Raw(msgspec.json.encode(list(versions.values())))
+        return found
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """What one change of a secret writes."""
+
+    secret: Secret | None  # None removes the key
+    archive: tuple[int, bytes] | None = None  # number and data of a version that is not the newest any more
+    dead: tuple[int, ...] = ()  # numbers whose data must go
+    grows: bool = False  # it brings what a caller sent, so it has to leave room for what comes after
+
+
+def new_secret(now: int) -> Secret:
+    return Secret(LAYOUT, secrets.token_hex(12), created=now, updated=now)
+
+
+def add_version(secret: Secret, data: bytes, *, now: int, config: Config) -> Edit:
+    """Make ``data`` the newest version and drop what is over the number to keep.
+
+    The number to keep is the greater of key's and mount's, 10 if neither is set, as Vault has it.
+    """
+    older, archive = secret.older_versions(), None
+    if secret.newest is not None:
+        older.append(secret.newest)
+        if not secret.newest.destroyed:
+            archive = (secret.current, bytes(secret.data))
+    secret.current += 1
+    secret.newest = Version(now, deletion_time(now, config, secret))
+    secret.data = msgspec.Raw(data)
+    secret.updated = now
+    dead: tuple[int, ...] = ()
+    keep = max(secret.max_versions, config.max_versions) or DEFAULT_VERSIONS
+    if secret.current - secret.oldest >= keep:
+        first, last = secret.current - len(older), secret.current - keep
+        dead = tuple(number for number, version in enumerate(older, first) if number <= last and not version.destroyed)
+        older = older[max(0, last + 1 - first) :]
+        secret.oldest = last + 1
+        if archive and archive[0] <= last:
+            archive = None
+    secret.older = msgspec.Raw(msgspec.json.encode(older))
+    return Edit(secret, archive, dead, grows=True)
+
+
+def destroy_versions(secret: Secret, numbers: Iterable[int]) -> Edit | None:
+    """Mark versions as destroyed; their data is dead for ever. None if none of them exists."""
+
+    def destroy(version: Version) -> None:
+        version.destroyed = True
+
+    found = secret.mark(numbers, destroy)
+    if secret.current in found:
+        secret.data = NO_DATA
+    return Edit(secret, dead=tuple(found)) if found else None
+
+
+def deletion_time(now: int, config: Config, secret: Secret) -> int:
+    """When a version made ``now`` counts as deleted: after the smaller of mount's and key's setting; 0 = never."""
+    if config.delete_version_after < 0:
+        return 0
+    after = min(filter(None, (config.delete_version_after, secret.delete_version_after)), default=0)
+    return now + after * 1_000_000_000 if after else 0
+
+
+_versions = msgspec.json.Decoder(list[Version])
+_secret = msgspec.json.Decoder(Secret)
+_config = msgspec.json.Decoder(Config)
+
+
+def decode_secret(text: bytes) -> Secret:
+    """Raises IntegrityError: not a secret of this layout."""
+    secret: Secret = _read(_secret, text)
+    if secret.layout != LAYOUT:
+        raise IntegrityError("a stored secret has an unknown layout")
+    return secret
+
+
+def decode_config(text: bytes) -> Config:
+    """Raises IntegrityError: not a configuration of this layout."""
+    config: Config = _read(_config, text)
+    if config.layout != LAYOUT:
+        raise IntegrityError("a stored kv configuration has an unknown layout")
+    return config
+
+
+def _read(decoder: Any, text: bytes | msgspec.Raw) -> Any:
+    try:
+        return decoder.decode(text)
+    except msgspec.DecodeError as error:
+        raise IntegrityError("a stored secret cannot be read") from error
+
+
+@lru_cache(maxsize=1024)
+def _to_the_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """As Go prints a time (RFC3339Nano): UTC with ``Z``, no trailing zeros in the fraction; "" for 0."""
+    if not nanoseconds:
+        return ""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    return f"{_to_the_second(seconds)}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"
