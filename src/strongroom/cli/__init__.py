@@ -1,0 +1,1 @@
+"""The command line: Vault's everyday commands over the client. See docs/cli.md."""
