@@ -1,6 +1,6 @@
 """What an audit line says: a call and its outcome as one JSON object, every secret as an HMAC (wire facts B.13).
 
-Pure: nothing here writes, waits or looks up. One ``Recorder`` belongs to one device, because each device has a salt of
+Pure: nothing here writes, waits or looks up. One ``LineMaker`` belongs to one device, because each device has a salt of
 its own. The page docs/formats/audit-line.md describes the line field by field.
 """
 
@@ -123,7 +123,7 @@ class Rules(msgspec.Struct, frozen=True):
 DEFAULT_RULES = Rules()
 
 
-class Recorder:
+class LineMaker:
     """Writes the lines of one device.
 
     Args:
@@ -150,7 +150,7 @@ class Recorder:
             auth, token, accessor = self._caller(caller, request)
         if call.policy_results is not None:
             comma = b',"policy_results":' if len(auth) > 1 else b'"policy_results":'
-            auth = auth + comma + _encode(call.policy_results)
+            auth = auth + comma + encode(call.policy_results)
         match = call.match
         part = _Request(
             request.id,
@@ -170,13 +170,13 @@ class Recorder:
             request.wrap_ttl,
             self._headers(request.headers, rules.headers) if rules.headers and request.headers else None,
         )
-        return b',"auth":' + auth + b'},"request":' + _encode(part)
+        return b',"auth":' + auth + b'},"request":' + encode(part)
 
     def request(self, shared: bytes, now: float, refusal: BaseException | None = None) -> bytes:
         """The line before anything happens. ``now`` is in seconds since the Unix epoch."""
         if refusal is None:
-            return b'{"time":"%b","type":"request"%b}\n' % (_stamp(now), shared)
-        return b'{"time":"%b","type":"request"%b,"error":%b}\n' % (_stamp(now), shared, _encode(error_text(refusal)))
+            return b'{"time":"%b","type":"request"%b}\n' % (stamp(now), shared)
+        return b'{"time":"%b","type":"request"%b,"error":%b}\n' % (stamp(now), shared, encode(error_text(refusal)))
 
     def response(
         self, shared: bytes, now: float, call: Call, outcome: Response | BaseException, rules: Rules = DEFAULT_RULES
@@ -186,16 +186,16 @@ class Recorder:
         part = _Response(match.mount_path, match.mount_type, match.mount_accessor, match.mount_class)
         if isinstance(outcome, Response):
             self._answer(part, call, outcome, rules)
-            return b'{"time":"%b","type":"response"%b,"response":%b}\n' % (_stamp(now), shared, _encode(part))
+            return b'{"time":"%b","type":"response"%b,"response":%b}\n' % (stamp(now), shared, encode(part))
         if isinstance(outcome, VaultError):
             part.warnings = outcome.warnings
             if isinstance(outcome.data, Mapping):
                 part.data = self._data(outcome.data, rules.response_keys, 0)
         return b'{"time":"%b","type":"response"%b,"response":%b,"error":%b}\n' % (
-            _stamp(now),
+            stamp(now),
             shared,
-            _encode(part),
-            _encode(error_text(outcome)),
+            encode(part),
+            encode(error_text(outcome)),
         )
 
     def _caller(self, caller: Caller, request: Request) -> tuple[bytes, str, str]:
@@ -218,7 +218,7 @@ class Recorder:
             token_ttl=caller.ttl,
             token_issue_time=_seconds(int(caller.issue_time)).decode() + "Z" if caller.issue_time else "",
         )
-        made = (caller, _encode(auth)[:-1], token, accessor)
+        made = (caller, encode(auth)[:-1], token, accessor)
         if token and caller.token_id:
             if len(self._callers) >= _CACHED_CALLERS:
                 self._callers.clear()
@@ -351,7 +351,8 @@ def _name(key: object) -> str:
 _json = msgspec.json.Encoder(enc_hook=str)
 
 
-def _encode(value: Any) -> bytes:
+def encode(value: Any) -> bytes:
+    """``value`` as JSON; what JSON cannot carry is replaced rather than refused."""
     try:
         return _json.encode(value)
     except (UnicodeEncodeError, TypeError, ValueError, OverflowError, RecursionError):
@@ -368,7 +369,7 @@ def _seconds(whole: int) -> bytes:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)).encode()
 
 
-def _stamp(now: float) -> bytes:
-    """RFC 3339, UTC, nine decimals (a float of today's seconds is exact to about 0.2 us)."""
+def stamp(now: float) -> bytes:
+    """Seconds since the Unix epoch as RFC 3339, UTC, nine decimals (a float of today's is exact to about 0.2 us)."""
     whole = int(now // 1)
     return b"%b.%09dZ" % (_seconds(whole), int((now - whole) * 1_000_000_000))
