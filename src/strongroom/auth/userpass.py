@@ -10,6 +10,7 @@ Keys: ``user/<name>`` holds one ``_User`` as JSON.
 import base64
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ HASHER = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=1, hash_len=
 MAX_NAME = 256  # characters
 MAX_PASSWORD = 4096  # bytes of UTF-8
 _REFUSED = "invalid username or password"
+_PAGE = 1000  # names read at a time
 _ATTEMPTS = 8  # of a read-modify-write that meets another writer
 # What an imported hash may cost, so that nobody stores one that takes a worker's memory or minutes.
 _PHC = re.compile(r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}")
@@ -166,7 +168,8 @@ class Userpass:
         user, revision = found
         auth = user.token.grant(
             remote=call.request.remote,
-            name=name,
+            alias=name,
+            display_name=name,
             metadata={"username": name},
             private={"username": name, "uid": user.uid, "policies": list(user.token.token_policies)},
         )
@@ -203,7 +206,7 @@ class Userpass:
         return await self._storage.get(_key(call.match.params["username"])) is not None
 
     async def _list(self, call: Call, args: _Page) -> Response:
-        names = await self._storage.list("user/", after=args.after, limit=args.limit if args.limit > 0 else 2**31)
+        names = await self._names(str(args.after), args.limit if args.limit > 0 else sys.maxsize)
         if not names:
             raise NotFound
         return Response(data={"keys": names})
@@ -252,6 +255,16 @@ class Userpass:
         return Response()
 
     # -- storage
+
+    async def _names(self, after: str, most: int) -> list[str]:
+        names: list[str] = []
+        while len(names) < most:
+            page = await self._storage.list("user/", after=after, limit=min(_PAGE, most - len(names)))
+            names += page
+            if len(page) < _PAGE:
+                break
+            after = page[-1]
+        return names
 
     async def _find(self, name: str) -> tuple[_User, int] | None:
         entry = await self._storage.get(_key(name)) if name else None

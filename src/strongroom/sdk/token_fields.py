@@ -137,12 +137,21 @@ class TokenParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             raise PermissionDenied
         return (str(ipaddress.ip_network(address)),)
 
-    def grant(self, *, remote: str, name: str, metadata: Mapping[str, str], private: dict[str, Any]) -> Auth:
+    def grant(
+        self,
+        *,
+        remote: str,
+        alias: str,
+        display_name: str,
+        metadata: Mapping[str, str],
+        private: dict[str, Any],
+    ) -> Auth:
         """The outcome of a login that these parameters describe.
 
         Args:
             remote: the client's address.
-            name: what the login is known by: alias and display name (the core prefixes the mount).
+            alias: the one spelling of the name that this login is known by at its mount.
+            display_name: for people; the core puts the mount before it.
             metadata: shown with the token.
             private: what the method wants back in ``renew``.
 
@@ -152,8 +161,8 @@ class TokenParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return Auth(
             policies=self.token_policies,
             metadata=metadata,
-            display_name=name,
-            alias=name,
+            display_name=display_name,
+            alias=alias,
             ttl=self.token_ttl,
             max_ttl=self.token_max_ttl,
             explicit_max_ttl=self.token_explicit_max_ttl,
@@ -165,11 +174,18 @@ class TokenParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             private=private,
         )
 
+    def reset(self, *names: str) -> "TokenParams":
+        """These parameters with the fields ``names`` as they are for a new user or role."""
+        fresh = {name: getattr(_FRESH, name) for name in names}
+        aliases = tuple(alias for alias in self.aliases if _ALIASES[alias] not in names)
+        return msgspec.structs.replace(self, **fresh, aliases=aliases)
+
     def renewed(self, auth: Auth) -> Auth:
         """``auth`` with today's TTLs. Policies, address and the explicit maximum stay as they were at the login."""
         return msgspec.structs.replace(auth, ttl=self.token_ttl, max_ttl=self.token_max_ttl, period=self.token_period)
 
 
+_FRESH = TokenParams()
 _FIELDS = tuple(name for name in TokenParams.__struct_fields__ if name != "aliases")
 
 
