@@ -157,8 +157,10 @@ class SecretBytes:
             self._arena.give(piece)
 
     def __del__(self) -> None:
-        if getattr(self, "_piece", None) is not None:
+        try:
             self.close()
+        except (AttributeError, TypeError):
+            pass  # never filled, or the interpreter is going down and the pages with it
 
     def __enter__(self) -> Self:
         return self
