@@ -4,8 +4,6 @@ Reads run inline in about a microsecond. Each process has one writer thread, whi
 LMDB transaction and pays for one flush. Layout of the file: docs/formats/lmdb-store.md.
 """
 
-import fcntl
-import os
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from struct import Struct
@@ -17,7 +15,6 @@ from strongroom.errors import Conflict, StorageFailed
 from strongroom.sdk.storage import Backend, Entry, Pairs, Write
 from strongroom.storage.changes import Changes
 from strongroom.storage.environment import MAX_READERS, REVISION_KEY, Environment, failed
-from strongroom.storage.folder import private_file
 from strongroom.storage.group import GroupWriter, Job, Take
 from strongroom.storage.keyspace import CHUNK, Walk, place, pointers, prune
 from strongroom.storage.limits import check_prefix, storable, take_options
@@ -63,7 +60,7 @@ class LmdbStore:
         writing = _Writing(self._file, self._changes)
         self._writer = GroupWriter("strongroom-lmdb", writing.write_batch)
         # The thread knows the file but not this object, so a store that was never closed still ends.
-        self._end = weakref.finalize(self, _end, self._writer, writing, self._file)
+        self._end = weakref.finalize(self, _end, self._writer, self._file)
 
     def __repr__(self) -> str:
         return f"LmdbStore({self._file.path!r})"
@@ -147,9 +144,8 @@ def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _end(writer: GroupWriter, writing: "_Writing", file: Environment) -> None:
+def _end(writer: GroupWriter, file: Environment) -> None:
     writer.close()
-    writing.close()
     file.close()
 
 
@@ -185,7 +181,6 @@ class _Writing:
 
     def __init__(self, file: Environment, changes: Changes) -> None:
         self._file, self._changes = file, changes
-        self._turn: int | None = private_file(os.path.join(file.path, "turn"))
 
     def write_batch(self, take: Take) -> None:
         """Apply a batch in one transaction. Raises ``StorageFailed`` if nothing of it was kept."""
@@ -214,7 +209,7 @@ class _Writing:
             self._changes.happened()
 
     def _transaction(self, env: lmdb.Environment, take: Take) -> bool:
-        txn = self._begin(env)
+        txn = env.begin(write=True)
         try:
             raw = txn.get(REVISION_KEY)
             if raw is None:
@@ -234,24 +229,6 @@ class _Writing:
             return True
         finally:
             txn.abort()  # nothing, after a commit
-
-    def _begin(self, env: lmdb.Environment) -> lmdb.Transaction:
-        """A write transaction, waiting for it in turn.
-
-        LMDB's lock goes to whoever grabs it first, so a busy process starves the others. Waiting for it while
-        holding the turn makes the one that just wrote wait behind those that have not.
-        """
-        assert self._turn is not None  # open until the thread has ended
-        fcntl.flock(self._turn, fcntl.LOCK_EX)
-        try:
-            return env.begin(write=True)
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        if self._turn is not None:
-            os.close(self._turn)
-            self._turn = None
 
 
 def _holds(txn: lmdb.Transaction, job: Job) -> bool:
