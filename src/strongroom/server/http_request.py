@@ -1,0 +1,203 @@
+"""The headers and the body of one HTTP message, as a Request."""
+
+import os
+from typing import Any
+
+from strongroom.errors import (
+    BadRequest,
+    NotFound,
+    PermissionDenied,
+    UnsupportedMedia,
+    VaultError,
+)
+from strongroom.sdk.fields import parse_duration
+from strongroom.sdk.request import Op, Request, Response
+from strongroom.server.http_paths import read_target, takes_body
+from strongroom.server.http_settings import DoorSettings, Proxies
+
+MERGE_PATCH = "application/merge-patch+json"
+_CORS_METHODS = "DELETE, GET, OPTIONS, POST, PUT, PATCH, LIST, SCAN"
+_SINGLE = {
+    b"x-vault-token": "token",
+    b"authorization": "authorization",
+    b"x-vault-namespace": "namespace",
+    b"x-vault-wrap-ttl": "wrap_ttl",
+    b"content-type": "content_type",
+    b"content-length": "length",
+    b"origin": "origin",
+    b"access-control-request-method": "cors_method",
+}
+
+
+class Preflight(VaultError):
+    """A CORS preflight on its way through the audit log; ``response`` is what the browser gets."""
+
+    status = 204
+
+    def __init__(self, response: Response) -> None:
+        super().__init__("preflight")
+        self.response = response
+
+
+class Head:
+    """One message's request line and headers while they are read."""
+
+    __slots__ = (
+        "authorization",
+        "content_type",
+        "cors_method",
+        "count",
+        "expect",
+        "fault",
+        "forwarded",
+        "hosts",
+        "kept",
+        "length",
+        "method",
+        "namespace",
+        "origin",
+        "target",
+        "token",
+        "transfer",
+        "wrap_ttl",
+    )
+
+    def __init__(self, method: bytes) -> None:
+        self.method = method
+        self.target = b""
+        self.count = self.hosts = 0
+        self.token: bytes | None = None
+        self.authorization: bytes | None = None
+        self.namespace: bytes | None = None
+        self.wrap_ttl: bytes | None = None
+        self.content_type: bytes | None = None
+        self.length: bytes | None = None
+        self.transfer: bytes | None = None
+        self.expect: bytes | None = None
+        self.forwarded: bytes | None = None
+        self.origin: bytes | None = None
+        self.cors_method: bytes | None = None
+        self.kept: dict[str, str] | None = None
+        self.fault: VaultError | None = None
+
+    def add(self, name: bytes, value: bytes, settings: DoorSettings) -> None:
+        """Take one header line."""
+        name = name.lower()
+        self.count += 1
+        if name == b"host":
+            self.hosts += 1
+            return
+        slot = _SINGLE.get(name)
+        if slot is not None:
+            if getattr(self, slot) is not None:
+                self.fault = BadRequest(f"header {name.decode()} is given twice")
+            setattr(self, slot, value)
+        elif name == b"transfer-encoding":
+            self.transfer = value if self.transfer is None else self.transfer + b"," + value
+        elif name == b"expect":
+            self.expect = value
+        elif name == b"x-forwarded-for":
+            self.forwarded = value if self.forwarded is None else self.forwarded + b"," + value
+        text = name.decode("latin-1")
+        if text in settings.kept_headers and slot not in ("token", "authorization"):
+            if self.kept is None:
+                self.kept = {}
+            shown = value.decode("latin-1")
+            self.kept[text] = f"{self.kept[text]}, {shown}" if text in self.kept else shown
+
+
+_random = b""
+_at = 0
+
+
+def new_id() -> str:
+    """A random UUID (RFC 9562 version 4) as text; randomness is fetched 4 KiB at a time."""
+    global _random, _at
+    if _at >= len(_random):
+        _random, _at = os.urandom(4096), 0
+    h = _random[_at : _at + 16].hex()
+    _at += 16
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+
+
+def build(
+    head: Head, body: bytes, peer: tuple[str, int], proxies: Proxies, settings: DoorSettings, fault: VaultError | None
+) -> Request:
+    """The Request of a message whose framing is sound. What else is wrong with it goes into its ``fault``."""
+    target = read_target(head.method, head.target)
+    if head.origin is not None and settings.cors_enabled:  # before target.fault: OPTIONS is one in itself
+        fault = fault or _origin_fault(head, settings)
+    fault = fault or head.fault or target.fault
+    remote, port = peer
+    token, wrap_ttl = "", 0
+    content_type = head.content_type.decode("latin-1") if head.content_type else ""
+    if head.token:
+        token = head.token.decode("latin-1")
+    elif head.authorization is not None and head.authorization[:7].lower() == b"bearer ":
+        token = head.authorization[7:].strip().decode("latin-1")
+    try:
+        if proxies.authorized:
+            remote, port = proxies.client(remote, port, head.forwarded.decode("latin-1") if head.forwarded else None)
+        if head.wrap_ttl:
+            wrap_ttl = parse_duration(head.wrap_ttl.decode("latin-1"), name="X-Vault-Wrap-TTL")
+        if head.namespace:
+            _check_namespace(head.namespace)
+        if target.op is Op.PATCH:
+            _check_patch(content_type)
+    except VaultError as error:
+        fault = fault or error
+    with_body = fault is None and takes_body(target.op)
+    fields: dict[str, Any] = target.data
+    return Request(
+        id=new_id(),
+        op=target.op,
+        path=target.path,
+        data=fields,
+        token=token,
+        remote=remote,
+        wrap_ttl=wrap_ttl,
+        body=body if with_body else b"",
+        content_type=content_type,
+        remote_port=port,
+        headers=head.kept or {},
+        fault=fault,
+    )
+
+
+def cors_headers(origin: bytes | None, settings: DoorSettings) -> dict[str, str]:
+    """What an answer to ``origin`` carries. A foreign origin is never echoed."""
+    if origin is None or not settings.cors_enabled:
+        return {}
+    if "*" in settings.cors_origins:
+        return {"Access-Control-Allow-Origin": "*"}
+    text = origin.decode("latin-1")
+    if text in settings.cors_origins:
+        return {"Access-Control-Allow-Origin": text, "Vary": "Origin"}
+    return {"Vary": "Origin"}
+
+
+def _origin_fault(head: Head, settings: DoorSettings) -> VaultError | None:
+    assert head.origin is not None
+    if "*" not in settings.cors_origins and head.origin.decode("latin-1") not in settings.cors_origins:
+        return PermissionDenied("origin not allowed")
+    if head.method == b"OPTIONS" and head.cors_method is not None:
+        headers = {
+            "Access-Control-Allow-Methods": _CORS_METHODS,
+            "Access-Control-Allow-Headers": ", ".join(settings.cors_headers),
+            "Access-Control-Max-Age": "300",
+        }
+        return Preflight(Response(headers=headers))
+    return None
+
+
+def _check_namespace(value: bytes) -> None:
+    if value.strip().strip(b"/") not in (b"", b"root"):
+        raise NotFound("namespace not found")
+
+
+def _check_patch(content_type: str) -> None:
+    media = content_type.partition(";")[0].strip().lower()
+    if not media:
+        raise BadRequest("mime: no media type")
+    if media != MERGE_PATCH:
+        raise UnsupportedMedia(f"PATCH requires Content-Type of {MERGE_PATCH}, provided {media[:80]}")
