@@ -68,8 +68,11 @@ class Cubbyhole:
             raise BadRequest("missing data fields")
         try:
             text = msgspec.json.encode(call.request.data)
+            exact = msgspec.json.decode(text) == call.request.data
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise BadRequest("data cannot be kept as JSON") from error
+        if not exact:  # NaN, bytes or a date of an embedding program: the encoder would quietly make others of them
+            raise BadRequest("data cannot be kept as JSON")
         await self._storage.commit([Write(_drawer(call) + args.path, text)])
         return Response()
 

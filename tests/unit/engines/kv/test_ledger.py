@@ -1,0 +1,256 @@
+"""Commits: one if it fits, in a safe order if not; crashes, conflicts and parallel writers."""
+
+import asyncio
+
+import pytest
+
+from engine_harness import PREFIX, Clock, Crash, Harness, WatchedStore
+from strongroom.engines.kv import factory
+from strongroom.errors import BadRequest, Conflict, NotFound, StorageFailed
+from strongroom.sdk.storage import Write
+
+V2 = {"version": "2"}
+BIG = 900_000  # bytes; two of them are more than any commit takes
+
+
+async def started(store: WatchedStore | None = None, clock: Clock | None = None) -> Harness:
+    return await Harness(factory, options=V2, store=store, clock=clock).start()
+
+
+async def test_costs():
+    kv = await started()
+    await kv.write("data/a", {"data": {"n": 0}})
+    for n in range(1, 20):
+        kv.store.commits = kv.store.writes = 0
+        await kv.write("data/a", {"data": {"n": n}})
+        assert (kv.store.commits, kv.store.writes) == (1, 2 if n < 10 else 3)
+    kv.store.reads = 0
+    await kv.read("data/a")
+    assert kv.store.reads == 1
+    await kv.read("data/a", {"version": 15})
+    assert kv.store.reads <= 4
+
+
+async def test_parallel_check_and_set_has_one_winner():
+    kv = await started(WatchedStore(interleave=True))
+    await kv.write("data/a", {"data": {"who": "first"}})
+
+    async def attempt(who: int) -> int | None:
+        try:
+            await kv.write("data/a", {"data": {"who": who}, "options": {"cas": 1}})
+        except BadRequest as error:
+            assert str(error) == "check-and-set parameter did not match the current version"
+            return None
+        return who
+
+    winners = [who for who in await asyncio.gather(*map(attempt, range(20))) if who is not None]
+    assert len(winners) == 1
+    newest = (await kv.read("data/a")).data
+    assert (newest["data"], newest["metadata"]["version"]) == ({"who": winners[0]}, 2)
+
+
+async def test_parallel_writers_lose_nothing():
+    store = WatchedStore(interleave=True)
+    workers = [await started(store) for _ in range(3)]
+    await workers[0].write("config", {"max_versions": 100})
+
+    async def write(n: int) -> int:
+        response = await workers[n % 3].write("data/a", {"data": {"n": n}})
+        return response.data["version"]
+
+    versions = await asyncio.gather(*map(write, range(30)))
+    assert sorted(versions) == list(range(1, 31))
+    for n, version in enumerate(versions):
+        assert (await workers[0].read("data/a", {"version": version})).data["data"] == {"n": n}
+
+
+async def test_endless_conflicts_end():
+    kv = await started()
+
+    async def commit(*args, **kwargs):
+        raise Conflict
+
+    kv.store.commit = commit
+    with pytest.raises(Conflict):
+        await kv.write("data/a", {"data": {}})
+    with pytest.raises(Conflict):
+        await kv.write("config", {"max_versions": 1})
+
+
+async def test_secrets_too_big_for_one_commit():
+    kv = await started()
+    for n in range(4):
+        await kv.write("data/a", {"data": {"n": n, "x": str(n) * BIG}})
+    for version in (1, 2, 3, 4):
+        data = (await kv.read("data/a", {"version": version})).data["data"]
+        assert data == {"n": version - 1, "x": str(version - 1) * BIG}
+    await kv.delete("metadata/a")
+    assert await kv.keys() == ["upgrade"]
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+@pytest.mark.parametrize("kind", ["crash_at", "crash_after"])
+async def test_a_crash_at_any_commit_of_a_big_write(kind, at):
+    kv = await started()
+    await kv.write("config", {"max_versions": 2})
+    for n in (1, 2):
+        await kv.write("data/a", {"data": {"n": n, "x": str(n) * BIG}})
+    setattr(kv.store, kind, at)
+    try:
+        await kv.write("data/a", {"data": {"n": 3, "x": "3" * BIG}})
+        crashed = False
+    except Crash:
+        crashed = True
+    kv.store.crash_at = kv.store.crash_after = 0
+    again = await started(kv.store)
+    newest = (await again.read("data/a")).data
+    assert newest["data"]["n"] in ((2, 3) if crashed else (3,))
+    assert newest["data"]["x"] == str(newest["data"]["n"]) * BIG
+    await again.write("data/a", {"data": {"n": 9}})
+    older = newest["metadata"]["version"]
+    assert (await again.read("data/a", {"version": older})).data == newest
+    assert sorted(key.split("/")[-1] for key in await again.keys() if key.startswith("version/")) == [str(older)]
+    assert not [key for key in await again.keys() if key.startswith("sweep/")]
+
+
+async def many_versions(count: int) -> Harness:
+    kv = await started()
+    await kv.write("config", {"max_versions": 1000})
+    for n in range(1, count + 1):
+        await kv.write("data/a", {"data": {"n": n}})
+    return kv
+
+
+async def left(kv: Harness) -> list[str]:
+    return [key for key in await kv.keys() if key.split("/")[0] in ("version", "sweep", "meta")]
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+@pytest.mark.parametrize("kind", ["crash_at", "crash_after"])
+async def test_deleting_many_versions_survives_a_crash_at_any_commit(kind, at):
+    kv = await many_versions(150)
+    setattr(kv.store, kind, at)
+    crashed = False
+    try:
+        await kv.delete("metadata/a")
+    except Crash:
+        crashed = True
+    kv.store.crash_at = kv.store.crash_after = 0
+    if not crashed:
+        assert await left(kv) == []
+        return
+    again = await started(kv.store)
+    if (await again.http("GET", "data/a"))[0] == 200:
+        assert len(await left(again)) == 150, "all of it or nothing"
+        await again.delete("metadata/a")
+    assert await left(again) == []
+
+
+async def test_a_path_written_anew_never_shows_what_a_crash_left_behind():
+    kv = await many_versions(150)
+    kv.store.crash_after = 2
+    with pytest.raises(Crash):
+        await kv.delete("metadata/a")
+    other = Harness(factory, options=V2, store=kv.store)
+    with pytest.raises(NotFound):
+        await other.read("data/a")
+    for n in ("new 1", "new 2"):
+        await other.write("data/a", {"data": {"n": n}})
+    assert (await other.read("data/a", {"version": 1})).data["data"] == {"n": "new 1"}
+    assert len(await left(other)) == 2, "the first change of a process sweeps"
+
+
+async def test_lowering_max_versions_prunes_many_at_once():
+    kv = await many_versions(150)
+    await kv.write("config", {"max_versions": 3})
+    assert len(await left(kv)) == 150
+    await kv.write("data/a", {"data": {"n": 151}})
+    assert len(await left(kv)) == 3
+    assert list((await kv.read("metadata/a")).data["versions"]) == ["149", "150", "151"]
+    with pytest.raises(NotFound):
+        await kv.read("data/a", {"version": 148})
+
+
+async def test_destroying_many_versions_at_once():
+    kv = await many_versions(150)
+    await kv.write("destroy/a", {"versions": list(range(1, 140))})
+    assert len(await left(kv)) == 150 - 139
+    assert (await kv.read("data/a", {"version": 140})).data["data"] == {"n": 140}
+
+
+async def test_a_sweep_spares_what_lives():
+    kv = await many_versions(3)
+    living = [key for key in await kv.keys() if key.startswith("version/")]
+    secret_id = living[0].split("/")[1]
+    note = f'["a","{secret_id}",[1,2,3]]'.encode()
+    await kv.mount.storage.commit([Write("sweep/0", note)])
+    again = await started(kv.store)
+    assert [key for key in await again.keys() if key.startswith("version/")] == living
+    assert not [key for key in await again.keys() if key.startswith("sweep/")]
+
+
+async def test_a_failing_store_changes_nothing():
+    kv = await started()
+    await kv.write("data/a", {"data": {"n": 1}})
+    before = await kv.store.dump()
+    for path, body in (("data/a", {"data": {}}), ("destroy/a", {"versions": [1]}), ("metadata/a", {"max_versions": 1})):
+        kv.store.fail_at = 1
+        with pytest.raises(StorageFailed):
+            await kv.write(path, body)
+    assert await kv.store.dump() == before
+
+
+async def test_a_full_secret_can_still_be_deleted_and_destroyed():
+    kv = await started()
+    size = 1024 * 1024
+    while size:
+        try:
+            await kv.write("data/a", {"data": {"x": "x" * size}})
+            break
+        except BadRequest as error:
+            assert "too large" in str(error)
+            size -= 500
+    assert size > 1024 * 1024 - 4096
+    limit = 1024 * 1024
+    for step in ("delete", "undelete", "delete", "destroy"):
+        await kv.write(f"{step}/a", {"versions": [1]})
+        for key in await kv.keys():
+            assert len((await kv.store.inner.get(PREFIX + key)).value) <= limit
+
+
+async def test_reading_an_older_version_while_it_goes():
+    """Between the two reads of an older version, it is destroyed: the answer is one of before or one of after."""
+    kv = await started()
+    for n in (1, 2):
+        await kv.write("data/a", {"data": {"n": n}})
+    get, destroyed = kv.store.get, False
+
+    async def get_slowly(key: str):
+        nonlocal destroyed
+        if "/version/" in key and not destroyed:
+            destroyed = True
+            await kv.write("destroy/a", {"versions": [1]})
+        return await get(key)
+
+    kv.store.get = get_slowly
+    status, body = await kv.http("GET", "data/a?version=1")
+    assert (status, body["data"]["metadata"]["destroyed"]) == (404, True)
+
+
+@pytest.mark.parametrize("point", range(12))
+async def test_a_request_dropped_at_any_point_leaves_a_whole_secret(point):
+    """The client goes away: the coroutine is closed at its n-th wait (OpenBao GH-560)."""
+    kv = await started(WatchedStore(interleave=True))
+    await kv.write("data/a", {"data": {"n": 1}})
+    coroutine = kv.write("data/a", {"data": {"n": 2}})
+    try:
+        for _ in range(point):
+            coroutine.send(None)
+    except StopIteration:
+        pass
+    coroutine.close()
+    newest = (await kv.read("data/a")).data
+    assert newest["data"] == {"n": newest["metadata"]["version"]}
+    await kv.write("data/a", {"data": {"n": 3}})
+    before = (await kv.read("data/a", {"version": newest["metadata"]["version"]})).data
+    assert before == newest
