@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from strongroom.errors import BadRequest, IntegrityError, NotFound, PermissionDenied
+from strongroom.errors import BadRequest, IntegrityError, NotFound, PermissionDenied, VaultError
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
@@ -50,7 +50,11 @@ class Cubbyhole:
 
     async def exists(self, call: Call) -> bool:
         path = call.match.params["path"]
-        return bool(path) and await self._storage.get(_drawer(call) + path) is not None
+        try:
+            drawer = _drawer(call)
+        except VaultError:  # the operation itself will refuse, in its turn
+            return False
+        return bool(path) and await self._storage.get(drawer + path) is not None
 
     async def read(self, call: Call, args: At) -> Response:
         entry = await self._storage.get(_drawer(call) + args.path) if args.path else None
