@@ -113,14 +113,14 @@ async def test_only_reasonable_argon2id_hashes_are_imported(door: Door) -> None:
 
 async def test_a_login_brings_an_old_hash_to_todays_parameters(door: Door) -> None:
     stronger = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)
-    before = door.store.entries["user/bob"]
+    before = (await door.entries())["user/bob"]
     door.make = lambda mount: Userpass(mount, hasher=stronger)
     door.restart()
     with pytest.raises(BadRequest):
         await door.write("login/bob", {"password": "wrong"})
-    assert door.store.entries["user/bob"] == before
+    assert (await door.entries())["user/bob"] == before
     assert (await door.write("login/bob", {"password": "pw"})).auth is not None
-    stored = json.loads(door.store.entries["user/bob"].value)["password"]
+    stored = json.loads((await door.entries())["user/bob"].value)["password"]
     assert "m=16,t=2,p=1" in stored
     assert (await door.write("login/bob", {"password": "pw"})).auth is not None
 
@@ -184,9 +184,7 @@ def test_default_parameters_are_the_rfc_9106_memory_and_passes() -> None:
     assert (HASHER.memory_cost, HASHER.time_cost, HASHER.type.name) == (65536, 3, "ID")
 
 
-@pytest.mark.parametrize(
-    "spelling", ["alice", "ALICE", "Alice ", " alice", "ａlice", "ＡＬＩＣＥ", "ali\u00adce"[:3] + "ce"]
-)
+@pytest.mark.parametrize("spelling", ["alice", "ALICE", "Alice ", " alice", "ａlice", "ＡＬＩＣＥ"])
 def test_every_spelling_is_one_name(spelling: str) -> None:
     assert canonical_name(spelling) == "alice"
     assert canonical_name(canonical_name(spelling)) == "alice"
@@ -203,4 +201,4 @@ async def test_users_are_managed_under_the_plain_spelling_only(door: Door) -> No
 
 async def test_stored_bytes_hold_no_password(door: Door) -> None:
     await door.write("users/needle", {"password": "correct-horse-battery"})
-    assert all(b"correct-horse" not in entry.value for entry in door.store.entries.values())
+    assert all(b"correct-horse" not in entry.value for entry in (await door.entries()).values())
