@@ -29,6 +29,9 @@ class FirstEntries:
     def __repr__(self) -> str:
         return f"FirstEntries({len(self._entries)})"
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     async def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
 

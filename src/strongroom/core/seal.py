@@ -206,7 +206,7 @@ class SealKeeper:
             wrapped = aead.wrap(root_key, SEAL_KEYRING_KEY, keyring_key, rng=self._rng)
             with Keyring.create(now, self._rng) as keyring:
                 seeds = first.sealed(keyring.active, self._rng, self._max_entry)
-                keyring.credit({keyring.active.number: len(seeds)})
+                keyring.credit({keyring.active.number: len(first)})
                 terms = keyring.seal(keyring_key, self._rng)
         form = msgspec.json.encode({"version": LAYOUT_VERSION, "created": int(now)})
         own = [Write(FORMAT, form), *seal_writes, Write(SEAL_KEYRING_KEY, wrapped), Write(KEYRING, terms)]
@@ -283,9 +283,9 @@ class SealKeeper:
         try:
             for share in shares:
                 parsed = parse_share(share)
-                box.add(parsed)
                 if len(parsed) != entry.share_bytes():
                     raise BadRequest(MALFORMED)
+                box.add(parsed)
             if len(box) < entry.threshold:
                 raise BadRequest(f"{len(box)} key shares were given, {entry.threshold} are needed")
             root_key = open_root(box, record.root)
