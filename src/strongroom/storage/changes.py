@@ -34,7 +34,7 @@ class Changes:
                 watcher.wake()
 
     def watch(self, store: Backend, prefix: str) -> AsyncIterator[str]:
-        """Keys under ``prefix`` (without it) as they change from now on."""
+        """Keys that begin with ``prefix`` as they change from now on."""
         watcher = _Watch(store, prefix)
         return self._follow(watcher)
 
@@ -88,7 +88,7 @@ class _Watch:
         found: dict[str, int] = {}
         after = ""
         while page := await self._store.scan(self._prefix, after=after, limit=_PAGE):
-            found.update((key, entry.revision) for key, entry in page)
+            found.update((self._prefix + key, entry.revision) for key, entry in page)
             after = page[-1][0]
         return found
 
