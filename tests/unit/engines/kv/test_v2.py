@@ -181,6 +181,16 @@ async def test_delete_keeps_the_first_deletion_time(kv):
     assert await kv.http("GET", "data/a") == first
 
 
+async def test_undelete_leaves_a_destroyed_version_as_it_is(kv):
+    await put(kv, 1)
+    await kv.delete("data/a")
+    await kv.write("destroy/a", {"versions": [1]})
+    before = await kv.http("GET", "data/a")
+    await kv.write("undelete/a", {"versions": [1]})
+    assert await kv.http("GET", "data/a") == before
+    assert before[1]["data"]["metadata"]["deletion_time"]
+
+
 @pytest.mark.parametrize(
     ("mount", "key", "seconds"), [("30s", "0s", 30), ("0", "40", 40), ("30s", "40s", 30), ("1h", "5s", 5)]
 )
