@@ -4,10 +4,12 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from contracts.login_harness import START, Door
 from strongroom.auth.approle import AppRole
+from strongroom.auth.approle.entries import RolePointer, keyed
 from strongroom.errors import BadRequest, NotFound, PermissionDenied
 from strongroom.sdk.request import Auth, Op
 from strongroom.sdk.storage import Write
@@ -328,3 +330,36 @@ async def test_every_change_is_one_commit(door: Approle) -> None:
         kinds = {key.partition("/")[0] for key in commit}
         assert kinds in ({"salt"}, {"role", "role-id"}, {"secret", "accessor", "listed"})
     assert json.loads((await door.entries())["role/r"].value)["role_id"] == "x"
+
+
+async def test_the_roles_own_source_addresses_hold_with_and_without_a_secret_id(door: Approle) -> None:
+    made = await door.secret()
+    for bind in (True, False):
+        await door.write("role/r", {"bind_secret_id": bind, "secret_id_bound_cidrs": "10.0.0.0/8"})
+        await door.login(made["secret_id"], remote="10.9.9.9")
+        for remote in ("11.0.0.1", ""):
+            with pytest.raises(BadRequest, match="source address"):
+                await door.login(made["secret_id"], remote=remote)
+
+
+async def test_a_stale_index_leads_nowhere(door: Approle) -> None:
+    """A pointer to an older role of the same name, or under another RoleID, as a restored or damaged store may hold."""
+    made = await door.secret()
+    role_id = await door.role_id()
+    key = next(key for key in await door.entries() if key.startswith("role-id/"))
+    pointer = (await door.entries())[key].value
+    old = RolePointer("r", "0000000000000000")
+    await door.mount.storage.commit([Write(key, msgspec.json.encode(old))])
+    with pytest.raises(BadRequest, match="invalid role"):
+        await door.login(made["secret_id"])
+    salt = (await door.entries())["salt"].value
+    stray = f"role-id/{keyed(salt, 'role-id', 'stray')}"
+    await door.mount.storage.commit([Write(key, pointer), Write(stray, pointer)])
+    with pytest.raises(BadRequest, match="invalid role"):
+        await door.write("login", {"role_id": "stray", "secret_id": made["secret_id"]})
+    assert (await door.login(made["secret_id"])).alias == role_id
+
+
+def test_parts_of_a_keyed_hash_cannot_run_into_each_other() -> None:
+    assert keyed(b"k", "ab", "c") != keyed(b"k", "a", "bc") != keyed(b"k", "abc")
+    assert keyed(b"k", "a") != keyed(b"l", "a")
