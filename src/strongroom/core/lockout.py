@@ -198,8 +198,7 @@ class Lockout:
             return None
         key = Key(match.mount_accessor, short_alias(alias))
         self._refuse_locked(key)
-        # A new dict: the default one of Call may be shared.
-        call.notes = {**call.notes, _NOTE: (key, config)}
+        call.notes[_NOTE] = (key, config)
         return None
 
     async def log(self, call: Call, outcome: Response | BaseException) -> None:
