@@ -122,10 +122,11 @@ async def test_a_process_learns_of_a_rotation_elsewhere(world: World, way: str) 
 async def test_after_a_rotation_elsewhere_new_values_use_the_new_term(world: World) -> None:
     here, there = await world.process(), await world.process()
     await there.rotate()
-    assert (await here.key_status()).term == 2
     await here.commit([Write("x", b"value")])
     entry = await world.store.get("x")
     assert entry is not None and entry.value[:4] == b"\0\0\0\2"
+    await there.rotate()
+    assert (await here.key_status()).term == 3
 
 
 async def test_two_rotations_at_once_make_two_terms(world: World) -> None:
