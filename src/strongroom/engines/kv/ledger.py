@@ -71,14 +71,13 @@ class Ledger:
             return
         raise Conflict("too many writers at once")
 
-    async def older_data(self, path: str, number: int) -> tuple[Secret, bytes | None] | None:
-        """The secret and the data of one of its versions that is not the newest.
+    async def older_data(self, path: str, number: int, secret: Secret | None) -> tuple[Secret, bytes | None] | None:
+        """The secret and the data of one of its versions, which may be an older one.
 
-        The data is None when the version is not there any more. The pair is read again if the version became an
-        older one, or went, between the two reads.
+        ``secret`` is what was read at ``path`` just now. The data is None when the version is not there any more.
+        The pair is read again if the version went between the two reads; None if the whole secret did.
         """
         for _ in range(TRIES):
-            secret = await self.get(path)
             if secret is None:
                 return None
             version = secret.version(number)
@@ -89,6 +88,7 @@ class Ledger:
             entry = await self._storage.get(version_key(secret.id, number))
             if entry is not None:
                 return secret, entry.value
+            secret = await self.get(path)
         raise Conflict("too many writers at once")
 
     async def change(self, path: str, change: Change, *, also: Write | None = None, expect: int = 0) -> Secret | None:

@@ -202,8 +202,7 @@ class KV2:
     async def read(self, call: Call, args: DataArgs) -> Response:
         if not self._upgrade.done:
             await self._upgrade.require()
-        found = await self._find(args.path, args.version)
-        number, version, secret, data = found
+        number, version, secret, data = await self._find(args.path, args.version)
         view = version_view(number, version, secret)
         if data is None or not version.readable(self._now()):
             raise NotFound(data={"data": None, "metadata": view})
@@ -217,7 +216,7 @@ class KV2:
         number = wanted if wanted > 0 else secret.current
         data: bytes | msgspec.Raw | None = secret.data
         if number != secret.current:
-            pair = await self._ledger.older_data(path, number) if number < secret.current else None
+            pair = await self._ledger.older_data(path, number, secret) if number < secret.current else None
             if pair is None:
                 raise NotFound
             secret, data = pair
