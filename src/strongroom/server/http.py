@@ -8,7 +8,7 @@ pipelined requests are answered in order.
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from email.utils import formatdate
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from strongroom.server.http_frame import Framer, Malformed, refused
 from strongroom.server.http_request import Preflight, build, cors_headers
 from strongroom.server.http_settings import DoorSettings, Limits, Proxies
 
+Headers = Mapping[str, Mapping[str, str]]  # "default" | "2xx" | "404" -> name -> value
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _HIGH_WATER = 256 * 1024  # bytes of requests that wait behind one in progress
@@ -74,11 +75,11 @@ class Door:
         self.tick()
 
     def listener(
-        self, limits: Limits, proxies: Proxies | None = None, *, tls: bool = False
+        self, limits: Limits, proxies: Proxies | None = None, *, tls: bool = False, headers: Headers | None = None
     ) -> Callable[[], "Connection"]:
-        """A protocol factory for ``loop.create_server``."""
-        who = proxies or Proxies()
-        return lambda: Connection(self, limits, who, tls=tls)
+        """A protocol factory for ``loop.create_server``. ``headers``: the listener's custom response headers."""
+        who, custom = proxies or Proxies(), headers or {}
+        return lambda: Connection(self, limits, who, custom, tls=tls)
 
     def tick(self) -> None:
         """Once a second: the coarse clock, the Date header, and the connections whose time is over."""
@@ -127,6 +128,7 @@ class Connection(asyncio.Protocol):
         "_busy",
         "_coroutine",
         "_counted",
+        "_custom",
         "_discard",
         "_door",
         "_eof",
@@ -148,8 +150,8 @@ class Connection(asyncio.Protocol):
         "deadline",
     )
 
-    def __init__(self, door: Door, limits: Limits, proxies: Proxies, *, tls: bool) -> None:
-        self._door, self._limits, self._proxies, self._tls = door, limits, proxies, tls
+    def __init__(self, door: Door, limits: Limits, proxies: Proxies, custom: Headers, *, tls: bool) -> None:
+        self._door, self._limits, self._proxies, self._custom, self._tls = door, limits, proxies, custom, tls
         self._framer = Framer(limits, door.settings())
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
@@ -426,12 +428,12 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             door.log(f"request {request.id}: answer cannot be encoded: {_where(error)}")
             answer = Answer(500, http_encode.INTERNAL)
-        custom = door.settings().custom_headers
-        if custom:
-            status = str(answer.status)
-            for part in ("default", status[0] + "xx", status):
-                for name, value in custom.get(part, {}).items():
-                    answer.add(name, value)
+        for custom in (self._custom, door.settings().custom_headers):
+            if custom:
+                status = str(answer.status)
+                for part in ("default", status[0] + "xx", status):
+                    for name, value in custom.get(part, {}).items():
+                        answer.add(name, value)
         return answer
 
     def _write(self, answer: Answer, *, close: bool, head_only: bool, keep: bytes = b"") -> None:

@@ -1,0 +1,82 @@
+"""What a worker asks of the vault it serves, and what the vault may ask of the worker.
+
+A worker process opens one ``Node`` with ``open_node(config)``, sealed. It never learns a share; the keyring key passes
+through it in locked memory, from a socket into ``start_unsealed`` and from ``keyring_key`` into a socket.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from strongroom.crypto.memory import SecretBytes
+from strongroom.sdk.request import Request, Response
+from strongroom.server.http_settings import DoorSettings
+
+Transition = str  # "initialized" | "unsealed" | "sealing"
+
+
+class Initialized(Protocol):
+    """What ``initialize`` gives: the only time anybody sees these."""
+
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+    @property
+    def keys_base64(self) -> tuple[str, ...]: ...
+    @property
+    def root_token(self) -> str: ...
+
+
+class Node(Protocol):
+    """One vault in one process."""
+
+    on_transition: Callable[[Transition], Awaitable[None]] | None
+
+    @property
+    def sealed(self) -> bool: ...
+
+    async def handle(self, request: Request) -> Response:
+        """One request through the pipeline. Raises VaultError."""
+
+    def door_settings(self) -> DoorSettings:
+        """CORS, custom and audited headers as they are now. Called for each request: return a kept value."""
+
+    def owned(self, path: str) -> bool:
+        """Whether requests on ``path`` belong to the one worker that holds attempts and jobs (rekey, generate-root)."""
+
+    def attach(self, host: "Host") -> None:
+        """Called once, before any request."""
+
+    def keyring_key(self) -> SecretBytes:
+        """A copy of the keyring key; the caller closes it. Raises Sealed."""
+
+    async def start_unsealed(self, keyring_key: SecretBytes) -> None:
+        """Begin unsealed, with the key of another process of this node; takes the key over."""
+
+    async def initialize(self, shares: int, threshold: int, *, root_token: str = "") -> Initialized:
+        """Initialise without a client (development servers). The vault stays sealed."""
+
+    async def reload(self, log_level: str) -> None:
+        """SIGHUP: reopen the audit files."""
+
+    async def close(self) -> None:
+        """Finish commits, close files, forget keys."""
+
+
+class Host(Protocol):
+    """The process around a node, as the sys routes see it."""
+
+    lockouts: Any  # core.lockout.Counters, shared by all workers
+
+    def metrics_text(self) -> bytes:
+        """Prometheus text of the whole server (all workers)."""
+
+    def metrics_json(self) -> Mapping[str, Any]:
+        """The same in the shape of Vault's sys/metrics."""
+
+    def in_flight(self) -> Mapping[str, Mapping[str, Any]]:
+        """Requests of this worker that wait for something, by id, in the shape of sys/in-flight-req."""
+
+    def audit_failed(self) -> None:
+        """Count a record that no device took."""
+
+
+OpenNode = Callable[..., Awaitable[Node]]  # (config: ServerConfig) -> Node

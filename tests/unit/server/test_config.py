@@ -1,0 +1,196 @@
+"""Configuration: the same server in TOML, HCL and JSON, what is refused and where, what the environment overrides."""
+
+from pathlib import Path
+
+import pytest
+
+from strongroom.errors import BadRequest
+from strongroom.server.config import ServerConfig, check_config, load
+
+HCL = """
+storage "lmdb" { path = "/srv/data" }
+listener "tcp" {
+  address = "0.0.0.0:8200"
+  tls_disable = "true"
+  max_request_size = 1048576
+  max_request_duration = "30s"
+  x_forwarded_for_authorized_addrs = "10.0.0.0/8, 192.168.1.1"
+  x_forwarded_for_hop_skips = 1
+  custom_response_headers {
+    "default" = { "X-Frame-Options" = ["DENY"] }
+    "4xx" = { "X-No" = ["a", "b"] }
+  }
+}
+listener "unix" { address = "/run/strongroom.sock" socket_mode = "0660" }
+audit "file" "main" { file_path = "audit.log" fsync = true }
+audit "file" { path = "second/" options { file_path = "stdout" } }
+default_lease_ttl = "24h"
+max_lease_ttl = "768h"
+api_addr = "http://vault:8200"
+disable_mlock = true
+ui = true
+log_level = "DEBUG"
+workers = 3
+audit_required = true
+telemetry { disable_hostname = true }
+"""
+TOML = """
+default_lease_ttl = "24h"
+max_lease_ttl = "768h"
+api_addr = "http://vault:8200"
+disable_mlock = true
+ui = true
+log_level = "debug"
+workers = 3
+audit_required = true
+telemetry = { disable_hostname = true }
+[storage.lmdb]
+path = "/srv/data"
+[[listener]]
+[listener.tcp]
+address = "0.0.0.0:8200"
+tls_disable = true
+max_request_size = 1048576
+max_request_duration = 30
+x_forwarded_for_authorized_addrs = ["10.0.0.0/8", "192.168.1.1"]
+x_forwarded_for_hop_skips = 1
+[listener.tcp.custom_response_headers.default]
+X-Frame-Options = ["DENY"]
+[listener.tcp.custom_response_headers.4xx]
+X-No = ["a", "b"]
+[[listener]]
+[listener.unix]
+address = "/run/strongroom.sock"
+socket_mode = "0660"
+[audit.file.main]
+file_path = "audit.log"
+fsync = true
+[audit.file.second]
+options = { file_path = "stdout" }
+"""
+
+
+def read(tmp_path: Path, text: str, name: str = "c.hcl", environ: dict[str, str] | None = None) -> ServerConfig:
+    (tmp_path / name).write_text(text)
+    return load([str(tmp_path / name)], environ or {})
+
+
+def test_hcl(tmp_path: Path) -> None:
+    config = read(tmp_path, HCL)
+    tcp, unix = config.listeners
+    assert (config.storage.kind, config.storage.options) == ("lmdb", {"path": "/srv/data"})
+    assert (tcp.address, tcp.tls, tcp.host_port()) == ("0.0.0.0:8200", None, ("0.0.0.0", 8200))
+    assert tcp.url() == "http://127.0.0.1:8200" and unix.url() == "unix:///run/strongroom.sock"
+    assert (tcp.limits.max_request_size, tcp.limits.max_request_duration) == (1048576, 30)
+    assert tcp.proxies().client("10.1.2.3", 1, "9.9.9.9, 8.8.8.8") == ("9.9.9.9", 1)
+    assert tcp.headers == {"default": {"X-Frame-Options": "DENY"}, "4xx": {"X-No": "a; b"}}
+    assert (unix.address, unix.socket_mode) == ("/run/strongroom.sock", 0o660)
+    first, second = config.audit
+    assert (first.path, first.options) == ("main/", {"file_path": "audit.log", "fsync": "true"})
+    assert (second.path, second.options) == ("second/", {"file_path": "stdout"})
+    assert (config.default_lease_ttl, config.max_lease_ttl) == (86400, 2764800)
+    assert (config.workers, config.worker_count, config.log_level, config.audit_required) == (3, 3, "debug", True)
+    assert config.warnings == ()
+
+
+def test_toml_is_the_same(tmp_path: Path) -> None:
+    assert read(tmp_path, TOML, "c.toml") == read(tmp_path, HCL)
+
+
+def test_json_as_hvac_writes_it(tmp_path: Path) -> None:
+    text = (
+        '{"backend":{"inmem":{}},"listener":{"tcp":{"address":"127.0.0.1:1","tls_disable":1}},'
+        '"disable_mlock":true,"default_lease_ttl":"768h","max_lease_ttl":"768h"}'
+    )
+    config = read(tmp_path, text, "c.json")
+    assert config.storage.kind == "inmem" and config.listeners[0].address == "127.0.0.1:1" and config.disable_mlock
+    several = '{"storage":{"file":{"path":"d"}},"listener":[{"tcp":{"address":":1","tls_disable":true}},'
+    several += '{"tcp":{"address":"[::1]:2","tls_disable":true}}],"audit":{"file":{"n":{"file_path":"z"}}}}'
+    config = read(tmp_path, several, "c.json")
+    assert [one.host_port() for one in config.listeners] == [("", 1), ("::1", 2)]
+    assert config.storage.options["path"].endswith("/d") and config.audit[0].path == "n/"
+
+
+def test_spring_writes_an_empty_backend_block(tmp_path: Path) -> None:
+    text = (
+        'backend "inmem" {\n}\nlistener "tcp" {\n address = "0.0.0.0:8200"\n tls_disable = 1\n}\ndisable_mlock = true'
+    )
+    assert read(tmp_path, text).storage.kind == "inmem"
+
+
+def test_folder_and_environment(tmp_path: Path) -> None:
+    (tmp_path / "a.hcl").write_text('storage "inmem" {}\nlog_level = "info"\nlistener "unix" { address = "/s" }')
+    (tmp_path / "b.json").write_text('{"log_level": "error", "workers": 2}')
+    (tmp_path / "ignored.txt").write_text("nonsense {")
+    environ = {
+        "STRONGROOM_WORKERS": "7",
+        "STRONGROOM_AUDIT_DIR": "/",
+        "STRONGROOM_AUDIT_REQUIRED": "true",
+        "STRONGROOM_MAX_LEASE_TTL": "2000h",
+        "VAULT_API_ADDR": "http://a",
+        "VAULT_LOCAL_CONFIG": '{"ui": true, "listener": {"tcp": {"tls_disable": true}}}',
+    }
+    config = load([str(tmp_path)], environ)
+    assert (config.log_level, config.workers, config.audit_dir, config.audit_required) == ("error", 7, "/", True)
+    assert config.api_addr == "http://a" and config.ui and config.max_lease_ttl == 7_200_000
+    assert [one.kind for one in config.listeners] == ["unix", "tcp"]
+    assert config.listeners[1].address == "127.0.0.1:8200"
+
+
+def test_unknown_keys_warn(tmp_path: Path) -> None:
+    config = read(tmp_path, 'storage "inmem" {}\nlistener "tcp" { tls_disable=1 nope=2 }\nbogus = "canary"')
+    assert len(config.warnings) == 2 and all("is ignored" in line for line in config.warnings)
+    assert "line 3" in config.warnings[0] and "canary" not in repr(config.warnings)
+
+
+GOOD = 'storage "inmem" {}\nlistener "tcp" { tls_disable = true }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('storage "inmem" {}', "no listener"),
+        ('listener "tcp" { tls_disable = true }', "no storage"),
+        ('storage "etcd" {}\nlistener "tcp" { tls_disable = true }', "unknown kind; supported are"),
+        ('storage "lmdb" {}\nlistener "tcp" { tls_disable = true }', "needs a path"),
+        ('storage "inmem" {}\nlistener "tcp" {}', "line 2: listener \"tcp\": needs tls_cert_file"),
+        ('storage "inmem" {}\nlistener "quic" {}', "supported are tcp and unix"),
+        ('storage "inmem" {}\nlistener "tcp" { tls_disable = true\n address = "::1:8200" }', "brackets"),
+        ('storage "inmem" {}\nlistener "tcp" { tls_disable = true\n address = "a:b" }', "host:port"),
+        ('storage "inmem" {}\nlistener "tcp" { tls_disable = true\n max_request_size = "x" }', "line 3: listener"),
+        ('storage "inmem" {}\nlistener "unix" { address = "/s" socket_mode = "9" }', "octal"),
+        ('storage "inmem" {}\nlistener "tcp" { tls_disable = "maybe" }', "must be true or false"),
+        (GOOD + 'default_lease_ttl = "800h"', "longer than max_lease_ttl"),
+        (GOOD + 'max_lease_ttl = "soon"', "line 3: max_lease_ttl must be a duration"),
+        (GOOD + 'log_level = "loud"', "log_level must be one of"),
+        (GOOD + "workers = 1000", "workers must be between"),
+        (GOOD + 'workers = 1\nworkers = 2', "line 4: 'workers' is set twice"),
+        (GOOD + 'ui = {', "line 3"),
+        (GOOD + 'audit "file" "a" "b" {}', "at most two labels"),
+        (GOOD + 'listener "tcp" { tls_disable=1 tls_min_version="tls10" }\nlistener "tcp" {tls_cert_file="a" '
+                'tls_key_file="b" tls_min_version="tls10"}', "tls12 or tls13"),
+    ],
+)  # fmt: skip
+def test_refused_with_its_place(tmp_path: Path, text: str, wanted: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read(tmp_path, text)
+    assert wanted in str(caught.value)
+
+
+def test_file_problems_are_no_tracebacks(tmp_path: Path) -> None:
+    assert "No such file" in check_config(str(tmp_path / "none.hcl"), {})[0]
+    (tmp_path / "bad.toml").write_text('token = "canary-secret')
+    (problem,) = check_config(str(tmp_path / "bad.toml"), {})
+    assert "not valid TOML" in problem and "canary" not in problem
+    (tmp_path / "bin.hcl").write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in check_config(str(tmp_path / "bin.hcl"), {})[0]
+    (tmp_path / "tls.hcl").write_text('storage "inmem" {}\nlistener "tcp" { tls_cert_file="x" tls_key_file="y" }')
+    assert any("cannot be read" in line for line in check_config(str(tmp_path / "tls.hcl"), {}))
+    (tmp_path / "good.hcl").write_text(GOOD + "typo = 1")
+    (problem,) = check_config(str(tmp_path / "good.hcl"), {})
+    assert problem.startswith("warning: ")
+
+
+def test_repr_shows_no_value(tmp_path: Path) -> None:
+    config = read(tmp_path, GOOD + 'telemetry { circonus_api_token = "canary" }\ncluster_name = "canary"')
+    assert "canary" not in repr(config) and "canary" not in repr(config.storage)
