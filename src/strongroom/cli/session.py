@@ -32,6 +32,7 @@ class Session:
         self.field: str = flags.get("field") or ""
         self.tokens = TokenStore(environ)
         self.stdin = Stdin()
+        self.override_token: str | None = None  # what login uses in place of the current token
         self._flags = flags
         self._transport: Transport | None = None
 
@@ -67,7 +68,9 @@ class Session:
             headers["X-Vault-Policy-Override"] = "true"
         if any(name.lower().startswith("x-vault-token") for name in headers):
             raise BadRequest("the token is given with -token or in a variable, not with -header")
-        token = flags.get("token") or settings.token or self.tokens.get()
+        token = self.override_token
+        if token is None:
+            token = flags.get("token") or settings.token or self.tokens.get()
         return settings._replace(**given, headers=tuple(headers.items()), token=token)
 
     @property

@@ -130,6 +130,6 @@ def capabilities(session: Session, words: tuple[str, ...], accessor: bool | None
 
 def _given(session: Session, which: str | None, accessor: bool | None) -> str:
     """The token or accessor of the command line; ``-`` is read from standard input."""
-    if accessor and not token:
+    if accessor and not which:
         raise Misused("-accessor needs an accessor")
-    return session.stdin.take().strip() if token == "-" else (token or "")
+    return session.stdin.take().strip() if which == "-" else (which or "")

@@ -191,13 +191,17 @@ class Transport:
         return check(call, self.exchange(call))
 
     def read(self, call: Call) -> Answer | None:
-        """As ``call``, but a 404 is None, unless it carries data or warnings."""
+        """As ``call``, but a 404 is its answer if it carries data or warnings, and None if it says nothing at all."""
         try:
             return self.call(call)
         except Refused as refusal:
             if refusal.code != 404:
                 raise
-            return refusal.answer if refusal.answer.carries_something else None
+            if refusal.answer.carries_something:
+                return refusal.answer
+            if refusal.messages:
+                raise
+            return None
 
     def exchange(self, call: Call) -> Answer:
         """Send ``call``, follow one redirect, try again where that is safe, and return whatever was answered."""

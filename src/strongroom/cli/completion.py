@@ -1,0 +1,36 @@
+"""The commands ``completion`` and ``version``."""
+
+import click
+
+from strongroom.cli import terminal
+from strongroom.cli.command import argument, command
+from strongroom.cli.session import Session
+from strongroom.cli.version import version_line
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@command("completion", argument("shell", "bash|zsh|fish"), form=False, http=False)
+def completion(session: Session, shell: str) -> int:
+    """Print what makes a shell complete this program's commands, as: eval "$(strongroom completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    from strongroom.cli.hints import Misused
+    from strongroom.cli.root import ROOT
+
+    kind = get_completion_class(shell) if shell in SHELLS else None
+    if kind is None:
+        raise Misused(f"no completion for {shell!r}", f"use one of {', '.join(SHELLS)}")
+    try:
+        text = kind(ROOT, {}, "strongroom", "_STRONGROOM_COMPLETE").source()
+    except (RuntimeError, click.ClickException) as error:
+        raise Misused(f"cannot make the completion for {shell}") from error
+    terminal.say(text.rstrip("\n"))
+    return 0
+
+
+@command("version", form=False, http=False)
+def version(session: Session) -> int:
+    """Print the version."""
+    terminal.say(version_line())
+    return 0
