@@ -75,7 +75,7 @@ class FileSink:
 
     __slots__ = (
         "_audit_dir", "_each", "_failed", "_fd", "_folder", "_fsync", "_lock", "_lost", "_offload", "_open", "_parts",
-        "_room", "_synced", "_written",
+        "_room", "_synced", "_turn", "_written",
     )  # fmt: skip
 
     def __init__(
@@ -93,27 +93,30 @@ class FileSink:
         self._open = 0  # request records whose response record is still to come
         self._each = PAGE  # room that one of these responses may need, bytes
         self._failed = False  # the last record was not taken whole
+        self._turn = threading.Lock()  # one line at a time: a repair must know which bytes are its own
         self._lock = threading.Lock()  # between fsync in its thread and reopen
         self._written = self._synced = self._lost = 0  # records
 
     def request(self, line: bytes) -> None:
-        size = len(line)
-        if self._open or self._failed:
-            self._secure(size)
-        else:
-            self._each = max(PAGE, 2 * size)
-        self._append(line)
-        self._open += 1
+        with self._turn:
+            size = len(line)
+            if self._open or self._failed:
+                self._secure(size)
+            else:
+                self._each = max(PAGE, 2 * size)
+            self._append(line)
+            self._open += 1
 
     def response(self, line: bytes) -> None:
-        try:
-            self._append(line, self._each)
-            self._failed = False
-        finally:
-            if self._open:
-                self._open -= 1
-            if not self._open and (self._failed or self._room.held > IDLE):
-                self._room.give(self._room.held)
+        with self._turn:
+            try:
+                self._append(line, self._each)
+                self._failed = False
+            finally:
+                if self._open:
+                    self._open -= 1
+                if not self._open and (self._failed or self._room.held > IDLE):
+                    self._room.give(self._room.held)
 
     def _secure(self, size: int) -> None:
         """Hold room for every response owed, this request's too; otherwise the request is not taken."""
@@ -193,7 +196,7 @@ class FileSink:
                 raise
         except BadRequest as error:
             raise AuditFailed(f"the audit target cannot be reopened: {error}") from error
-        with self._lock:
+        with self._turn, self._lock:
             if self._fsync:
                 self._flush_locked()
             old = (self._fd, self._folder)
@@ -232,7 +235,7 @@ class FileSink:
 
     def close(self) -> None:
         """Close the target. Records are with the kernel already."""
-        with self._lock:
+        with self._turn, self._lock:
             self._room.close()
             for fd in (self._fd, self._folder):
                 os.close(fd)

@@ -13,6 +13,7 @@ import os
 import select
 import stat
 import termios
+import threading
 import time
 
 from strongroom.errors import AuditFailed
@@ -28,20 +29,25 @@ class StdoutSink:
     first part may arrive alone: then the line counts as failed and the next one begins on a line of its own.
     """
 
-    __slots__ = ("_broken", "_failed", "_fd", "_source")
+    __slots__ = ("_broken", "_failed", "_fd", "_turn")
 
     def __init__(self, fd: int = STDOUT) -> None:
-        self._source = fd
         self._fd = _open(fd)
+        self._turn = threading.Lock()
         self._failed = False  # the last line was not taken
         self._broken = False  # half a line stands at the end
 
     def request(self, line: bytes) -> None:
-        if self._failed and not _drained(self._fd):
-            raise AuditFailed("standard output is not being read: no room for the response record")
-        self.response(line)
+        with self._turn:
+            if self._failed and not _drained(self._fd):
+                raise AuditFailed("standard output is not being read: no room for the response record")
+            self._deliver(line)
 
     def response(self, line: bytes) -> None:
+        with self._turn:
+            self._deliver(line)
+
+    def _deliver(self, line: bytes) -> None:
         try:
             self._write(line)
         except AuditFailed:

@@ -28,23 +28,29 @@ _PLAIN = frozenset({int, float, bool, type(None)})
 _LISTS = frozenset({Op.LIST, Op.SCAN})
 
 
-class Salt:
-    """HMAC-SHA-256 (RFC 2104) under one key, with the two key blocks hashed once."""
+def salted(key: bytes) -> Callable[[str | bytes], str]:
+    """HMAC-SHA-256 (RFC 2104) under ``key``, with the two key blocks hashed once.
 
-    __slots__ = ("_inner", "_outer")
+    Returns:
+        a function that gives "hmac-sha256:" and 64 hex digits; text is hashed as UTF-8.
+    """
+    block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+    copy_inner = hashlib.sha256(block.translate(_INNER)).copy
+    copy_outer = hashlib.sha256(block.translate(_OUTER)).copy
 
-    def __init__(self, key: bytes) -> None:
-        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(block.translate(_INNER))
-        self._outer = hashlib.sha256(block.translate(_OUTER))
-
-    def __call__(self, value: str | bytes) -> str:
-        """ "hmac-sha256:" and 64 hex digits; text is hashed as UTF-8."""
-        inner = self._inner.copy()
-        inner.update(value if isinstance(value, bytes) else _utf8(value))
-        outer = self._outer.copy()
+    def hash_text(value: str | bytes) -> str:
+        if isinstance(value, str):
+            try:
+                value = value.encode()
+            except UnicodeEncodeError:
+                value = value.encode("utf-8", "surrogatepass")  # half a surrogate pair, from JSON that Python built
+        inner = copy_inner()
+        inner.update(value)
+        outer = copy_outer()
         outer.update(inner.digest())
         return "hmac-sha256:" + outer.hexdigest()
+
+    return hash_text
 
 
 class _Namespace(msgspec.Struct, omit_defaults=True):
@@ -135,7 +141,7 @@ class LineMaker:
     __slots__ = ("_accessor", "_callers", "_elide", "hmac")
 
     def __init__(self, salt: bytes, *, elide_lists: bool = False, hmac_accessor: bool = True) -> None:
-        self.hmac = Salt(salt)
+        self.hmac = salted(salt)
         self._elide = elide_lists
         self._accessor: Callable[[str], str] = self.hmac if hmac_accessor else str
         self._callers: dict[str, tuple[Caller, bytes, str, str]] = {}
@@ -282,18 +288,26 @@ class LineMaker:
             return value
         if depth >= MAX_DEPTH:
             return TOO_DEEP
-        if isinstance(value, Mapping):
-            depth += 1
-            return {
-                (k if type(k) is str and k.isascii() else _name(k)): (
-                    _clear(v, depth) if exempt and k in exempt else self._data(v, exempt, depth)
-                )
-                for k, v in value.items()
-            }
+        if kind is dict or isinstance(value, Mapping):
+            return self._mapping(value, exempt, depth + 1)
         if isinstance(value, list | tuple | set | frozenset):
-            depth += 1
-            return [self._data(item, exempt, depth) for item in value]
+            return [self._data(item, exempt, depth + 1) for item in value]
         return self._odd(value, exempt, depth)
+
+    def _mapping(self, value: Mapping[Any, Any], exempt: frozenset[str], depth: int) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        hash_text = self.hmac
+        for key, item in value.items():
+            if exempt and key in exempt:
+                item = _clear(item, depth)
+            else:
+                kind = type(item)
+                if kind is str:
+                    item = hash_text(item)
+                elif kind not in _PLAIN:
+                    item = self._data(item, exempt, depth)
+            out[key if type(key) is str and key.isascii() else _name(key)] = item
+        return out
 
     def _odd(self, value: Any, exempt: frozenset[str], depth: int) -> Any:
         """Values that are no plain JSON type: subclasses, bytes, times, structs."""
@@ -334,13 +348,6 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, VaultError):
         return str(error) or type(error).__name__
     return f"internal error ({type(error).__name__})"
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")  # half a surrogate pair, from JSON that Python built
 
 
 def _name(key: object) -> str:

@@ -1,4 +1,4 @@
-"""A disk that is really full: no half line, no unanswered effect beyond the first, and service again when there is room."""
+"""A disk that is really full: no half line, no unanswered effect beyond the first, and then service again."""
 
 import json
 import os
