@@ -1,15 +1,17 @@
 """The policies every vault is born with. ``root`` has no text: it is a property of a token."""
 
-DEFAULT_POLICY = """
+DEFAULT_POLICY = """\
 # The policy "default": what nearly every token may do to itself. It may be changed, not deleted.
 
 # Its own token: look at it, keep it alive, end it.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
+
 path "auth/token/renew-self" {
   capabilities = ["update"]
 }
+
 path "auth/token/revoke-self" {
   capabilities = ["update"]
 }
@@ -18,6 +20,7 @@ path "auth/token/revoke-self" {
 path "sys/capabilities-self" {
   capabilities = ["update"]
 }
+
 path "sys/internal/ui/resultant-acl" {
   capabilities = ["read"]
 }
@@ -26,6 +29,7 @@ path "sys/internal/ui/resultant-acl" {
 path "identity/entity/id/{{identity.entity.id}}" {
   capabilities = ["read"]
 }
+
 path "identity/entity/name/{{identity.entity.name}}" {
   capabilities = ["read"]
 }
@@ -34,9 +38,11 @@ path "identity/entity/name/{{identity.entity.name}}" {
 path "sys/renew" {
   capabilities = ["update"]
 }
+
 path "sys/leases/renew" {
   capabilities = ["update"]
 }
+
 path "sys/leases/lookup" {
   capabilities = ["update"]
 }
@@ -50,9 +56,11 @@ path "cubbyhole/*" {
 path "sys/wrapping/wrap" {
   capabilities = ["update"]
 }
+
 path "sys/wrapping/lookup" {
   capabilities = ["update"]
 }
+
 path "sys/wrapping/unwrap" {
   capabilities = ["update"]
 }
@@ -61,6 +69,7 @@ path "sys/wrapping/unwrap" {
 path "sys/tools/hash" {
   capabilities = ["update"]
 }
+
 path "sys/tools/hash/*" {
   capabilities = ["update"]
 }
@@ -76,11 +85,12 @@ path "identity/oidc/provider/+/authorize" {
 }
 """
 
-RESPONSE_WRAPPING_POLICY = """
+RESPONSE_WRAPPING_POLICY = """\
 # What the holder of a wrapping token may do: open it, once.
 path "cubbyhole/response" {
   capabilities = ["create", "read"]
 }
+
 path "sys/wrapping/unwrap" {
   capabilities = ["update"]
 }
