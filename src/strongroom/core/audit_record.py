@@ -39,13 +39,12 @@ def salted(key: bytes) -> Callable[[str | bytes], str]:
     copy_outer = hashlib.sha256(block.translate(_OUTER)).copy
 
     def hash_text(value: str | bytes) -> str:
-        if isinstance(value, str):
-            try:
-                value = value.encode()
-            except UnicodeEncodeError:
-                value = value.encode("utf-8", "surrogatepass")  # half a surrogate pair, from JSON that Python built
+        try:
+            raw = value.encode() if isinstance(value, str) else value
+        except UnicodeEncodeError:
+            raw = str(value).encode("utf-8", "surrogatepass")  # half a surrogate pair, from JSON that Python built
         inner = copy_inner()
-        inner.update(value)
+        inner.update(raw)
         outer = copy_outer()
         outer.update(inner.digest())
         return "hmac-sha256:" + outer.hexdigest()
