@@ -1,0 +1,276 @@
+"""The mount table of one namespace: which engine answers where."""
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from strongroom.core import layout
+from strongroom.core.mount_entry import MountConfig, MountEntry, check_mac, entry_mac
+from strongroom.core.names import new_uuid
+from strongroom.core.router import Mounted, Router, mounted
+from strongroom.core.sweep import delete_prefix
+from strongroom.errors import BadRequest, Conflict
+from strongroom.sdk.engine import Engine, Mount
+from strongroom.sdk.storage import View, Write
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(MountEntry).decode
+_PRIVILEGED = frozenset({"system", "token"})
+PROTECTED = ("sys/", "identity/", "cubbyhole/", "auth/token/")
+_RESERVED = ("sys/", "auth/", "audit/", "identity/", "cubbyhole/", "internal/")
+_TRIES = 32
+
+Factory = Callable[[Mount], Engine]
+
+
+class Kinds:
+    """The engines and auth methods that can be mounted, by type."""
+
+    def __init__(self, engines: Mapping[str, Factory], auth: Mapping[str, Factory]) -> None:
+        self.engines = dict(engines)
+        self.auth = dict(auth)
+
+    def factory(self, mount_class: str, kind: str) -> Factory | None:
+        """The factory for ``kind``, or None."""
+        return (self.auth if mount_class == "auth" else self.engines).get(kind)
+
+
+class MountLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The system's lease TTLs (seconds) and how strictly entries are checked."""
+
+    default_lease_ttl: int = 2764800
+    max_lease_ttl: int = 2764800
+    hmac_level: str = "compat"  # "none" | "compat" | "high"
+
+
+class MountTable:
+    """See the module. Reading builds a Router; every change is one commit that also moves the epoch."""
+
+    def __init__(
+        self,
+        storage: Any,
+        namespace: str,
+        kinds: Kinds,
+        limits: MountLimits,
+        mac_key: bytes,
+        *,
+        now: Callable[[], float],
+        offload: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._storage, self._ns, self._kinds, self._limits = storage, namespace, kinds, limits
+        self._mac_key, self._now, self._offload = mac_key, now, offload
+        self.entries: dict[str, MountEntry] = {}
+        self.removing: list[MountEntry] = []
+        self.router = Router([])
+        self._built: dict[str, tuple[int, Mounted]] = {}
+
+    # -- read ----------------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read the table again; engines whose entry did not change are kept.
+
+        Raises:
+            IntegrityError: an entry was tampered with (see ``mount_entry_hmac_level``).
+        """
+        entries: dict[str, MountEntry] = {}
+        removing: list[MountEntry] = []
+        built: dict[str, tuple[int, Mounted]] = {}
+        prefix, after = layout.mount_prefix(self._ns), ""
+        while rows := await self._storage.scan(prefix, after=after, limit=500):
+            for _, stored in rows:
+                entry = _unpack(stored.value)
+                check_mac(self._mac_key, entry, self._limits.hmac_level)
+                if entry.state:
+                    removing.append(entry)
+                    continue
+                entries[entry.path] = entry
+                old = self._built.get(entry.uuid)
+                if old is not None and old[0] == stored.revision:
+                    built[entry.uuid] = old
+                else:
+                    built[entry.uuid] = (stored.revision, self._build(entry))
+            after = rows[-1][0]
+        self.entries, self.removing, self._built = entries, removing, built
+        self.router = Router([m for _, m in built.values()])
+
+    def _build(self, entry: MountEntry) -> Mounted:
+        factory = self._kinds.factory(entry.mount_class, entry.type)
+        engine: Engine = _Missing(entry.type) if factory is None else factory(self.mount(entry))
+        return mounted(
+            entry.path,
+            engine,
+            kind=entry.type,
+            accessor=entry.accessor,
+            uuid=entry.uuid,
+            mount_class=entry.mount_class,
+            privileged=entry.type in _PRIVILEGED,
+        )
+
+    def mount(self, entry: MountEntry) -> Mount:
+        """All that the engine of ``entry`` may touch."""
+        default_ttl, max_ttl = self.ttls(entry)
+        return Mount(
+            path=entry.path,
+            storage=self.view(entry),
+            now=self._now,
+            options=entry.options or {},
+            accessor=entry.accessor,
+            uuid=entry.uuid,
+            type=entry.type,
+            namespace=self._ns,
+            default_lease_ttl=default_ttl,
+            max_lease_ttl=max_ttl,
+            token_type=entry.config.token_type or "default-service",
+            offload=self._offload,
+        )
+
+    def view(self, entry: MountEntry) -> View:
+        """The store of ``entry``'s engine."""
+        return View(self._storage, layout.data_prefix(self._ns, entry.uuid))
+
+    def ttls(self, entry: MountEntry | None) -> tuple[int, int]:
+        """(default, maximum) lease TTL in seconds that apply to ``entry``."""
+        limits = self._limits
+        if entry is None:
+            return limits.default_lease_ttl, limits.max_lease_ttl
+        maximum = entry.config.max_lease_ttl or limits.max_lease_ttl
+        return min(entry.config.default_lease_ttl or limits.default_lease_ttl, maximum), maximum
+
+    def at(self, path: str) -> MountEntry | None:
+        """The entry whose mount ``path`` lies in."""
+        hit = self.router.mount_of(path)
+        return None if hit is None else self.entries.get(hit.path)
+
+    def by_accessor(self, accessor: str) -> MountEntry | None:
+        return next((e for e in self.entries.values() if e.accessor == accessor), None)
+
+    def by_uuid(self, uuid: str) -> MountEntry | None:
+        return next((e for e in self.entries.values() if e.uuid == uuid), None)
+
+    # -- change --------------------------------------------------------------------------------------------------
+
+    def new_entry(self, path: str, kind: str, **fields: Any) -> MountEntry:
+        """An entry for ``path`` ("secret/", "auth/userpass/") with fresh uuid and accessor."""
+        head = "auth_" if path.startswith("auth/") else ""
+        accessor = f"{head}{kind}_{os.urandom(4).hex()}"
+        entry = MountEntry(uuid=new_uuid(), path=path, type=kind, accessor=accessor, **fields)
+        return self._signed(entry)
+
+    def _signed(self, entry: MountEntry) -> MountEntry:
+        return msgspec.structs.replace(entry, mac=entry_mac(self._mac_key, entry))
+
+    def write(self, entry: MountEntry) -> Write:
+        """The write that stores ``entry``."""
+        return Write(layout.mount(self._ns, entry.uuid), _pack(self._signed(entry)))
+
+    async def enable(self, entry: MountEntry) -> None:
+        """Add a mount.
+
+        Raises:
+            BadRequest: unknown type, reserved or occupied path.
+        """
+        self._check_path(entry.path)
+        if self._kinds.factory(entry.mount_class, entry.type) is None:
+            raise BadRequest(f"plugin not found in the catalog: {entry.type}")
+        await self._change(lambda: self._free(entry.path), [self.write(entry)])
+        engine = self.router.mounts[entry.path].engine if entry.path in self.router.mounts else None
+        initialize = getattr(engine, "initialize", None)
+        if initialize is not None:
+            await initialize()
+
+    async def replace(self, old: MountEntry, new: MountEntry) -> None:
+        """Store a changed entry (tune, move). Raises BadRequest if it is gone or the new path is taken."""
+
+        def check() -> None:
+            if old.path not in self.entries:
+                raise BadRequest(f"no mount at {old.shown_path}")
+            if new.path != old.path:
+                self._check_path(new.path)
+                self._free(new.path)
+
+        await self._change(check, [self.write(new)])
+        engine = self.router.mounts[new.path].engine if new.path in self.router.mounts else None
+        initialize = getattr(engine, "initialize", None)
+        if initialize is not None and new.options != old.options:
+            await initialize()
+
+    async def begin_removal(self, path: str) -> MountEntry | None:
+        """The mount stops answering; its data follows with ``finish_removal``. None if there is none."""
+        entry = self.entries.get(path)
+        if entry is None:
+            return None
+        if path in PROTECTED:
+            raise BadRequest(f"cannot unmount {entry.shown_path!r}")
+        marked = msgspec.structs.replace(entry, state="removing")
+        await self._change(lambda: None, [self.write(marked)])
+        return marked
+
+    async def finish_removal(self, entry: MountEntry) -> None:
+        """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat."""
+        await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
+        await self._change(lambda: None, [Write(layout.mount(self._ns, entry.uuid), None)])
+
+    async def _change(self, check: Callable[[], None], writes: list[Write]) -> None:
+        """Commit ``writes`` and move the epoch, if ``check`` passes on the table as it is at that epoch."""
+        epoch = layout.epoch(self._ns)
+        for _ in range(_TRIES):
+            stored = await self._storage.get_sealed(epoch)
+            await self.load()
+            check()
+            with contextlib.suppress(Conflict):
+                await self._storage.commit(
+                    [*writes, Write(epoch, b"1")], expect={epoch: stored.revision if stored else 0}
+                )
+                await self.load()
+                return
+        raise Conflict("the mount table changes too quickly")
+
+    def _check_path(self, path: str) -> None:
+        shown = path.removeprefix("auth/")
+        if not shown or shown == "/":
+            raise BadRequest("mount path is empty")
+        if path == "auth/token/":
+            raise BadRequest("token credential backend cannot be instantiated")
+        if not path.startswith("auth/") and path.startswith(_RESERVED):
+            raise BadRequest(f'cannot mount "{path}"')
+        if any(not part or part in (".", "..") for part in shown.rstrip("/").split("/")):
+            raise BadRequest("mount path has an empty or dot segment")
+        if any(ord(c) < 0x21 or c in '*+,{}"\\' or ord(c) == 0x7F for c in shown):
+            raise BadRequest("mount path has a character that policies and clients cannot carry")
+
+    def _free(self, path: str) -> None:
+        for taken in (*self.entries, *(e.path for e in self.removing)):
+            if path.startswith(taken) or taken.startswith(path):
+                shown = taken.removeprefix("auth/")
+                raise BadRequest(f"path is already in use at {shown}")
+
+
+class _Missing:
+    """Stands where a plug-in was mounted that this installation does not have. Answers nothing, keeps the data."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def routes(self) -> tuple[()]:
+        return ()
+
+    async def revoke(self, lease_private: Mapping[str, Any]) -> None:
+        raise BadRequest(f"the plug-in {self.kind!r} is not installed")
+
+
+def default_mounts(table: MountTable) -> list[MountEntry]:
+    """What a new namespace has (wire facts B.5)."""
+    return [
+        table.new_entry(
+            "sys/", "system", description="system endpoints used for control, policy and debugging", seal_wrap=True
+        ),
+        table.new_entry("identity/", "identity", description="identity store"),
+        table.new_entry("cubbyhole/", "cubbyhole", description="per-token private secret storage", local=True),
+        table.new_entry("auth/token/", "token", description="token based credentials"),
+    ]
+
+
+__all__ = ["Factory", "Kinds", "MountConfig", "MountEntry", "MountLimits", "MountTable", "default_mounts"]

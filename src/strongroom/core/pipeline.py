@@ -1,0 +1,128 @@
+"""The walk of every request. If it is not here, it does not happen to a request."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from strongroom.core.router import Router
+from strongroom.sdk.engine import Call
+from strongroom.sdk.request import Op, Request, Response
+
+
+class Recorder(Protocol):
+    """The audit trail, as the pipeline sees it."""
+
+    async def request(self, call: Call, refusal: BaseException | None) -> None: ...
+
+    async def response(self, call: Call, outcome: Response | BaseException) -> None: ...
+
+
+class NoRecorder:
+    """No audit at all (tests of single parts)."""
+
+    async def request(self, call: Call, refusal: BaseException | None) -> None: ...
+
+    async def response(self, call: Call, outcome: Response | BaseException) -> None: ...
+
+
+class Pipeline:
+    """match -> pre_route -> request record -> spend -> route -> post_route -> log -> response record.
+
+    Args:
+        router: gives today's Router of a namespace id.
+        handlers: in order; each takes part in the phases it has. Handlers need not inherit.
+        audit: without its request record nothing runs; without its response record nothing is answered.
+        spend: counts one use of a limited token. Runs after the request record, for refused calls too.
+        after: what a recorded answer still has to bring about before it leaves (seal, hand over).
+    """
+
+    def __init__(
+        self,
+        router: Callable[[str], Router],
+        handlers: Sequence[Any],
+        audit: Recorder,
+        spend: Callable[[Call], Awaitable[None]],
+        after: Callable[[Call, Response], Awaitable[Response]] | None = None,
+    ) -> None:
+        self._router = router
+        self._audit = audit
+        self._spend = spend
+        self._after = after
+        self._pre = [h.pre_route for h in handlers if _has(h, "pre_route")]
+        self._route = [h.route for h in handlers if _has(h, "route")]
+        self._post = [h.post_route for h in handlers if _has(h, "post_route")]
+        self._log = [h.log for h in handlers if _has(h, "log")]
+
+    async def handle(self, request: Request) -> Response:
+        """Walk ``request`` through the house.
+
+        Raises:
+            VaultError: refused or failed; already recorded when it reaches the caller.
+        """
+        match, path = self._router(request.namespace).match(request.op, request.path)
+        call = Call(request, match)
+        if path != request.path:
+            call.request = msgspec.structs.replace(request, path=path)
+        outcome: Response | BaseException
+        try:
+            outcome = await self._walk(call)
+        except BaseException as error:
+            outcome = error
+        try:
+            for log in self._log:
+                await log(call, outcome)
+        except BaseException as error:
+            outcome = error
+        await self._audit.response(call, outcome)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if self._after is not None and call.notes:
+            return await self._after(call, outcome)
+        return outcome
+
+    async def _walk(self, call: Call) -> Response:
+        early: Response | None = None
+        refusal: BaseException | None = call.request.fault
+        if refusal is None:
+            try:
+                for pre in self._pre:
+                    early = await pre(call)
+                    if early is not None:
+                        break
+            except BaseException as error:
+                refusal = error
+        await self._audit.request(call, refusal)
+        if call.caller is not None:
+            await self._spend(call)
+        if refusal is not None:
+            raise refusal
+        response = early if early is not None else await self._answer(call)
+        for post in self._post:
+            response = await post(call, response)
+        return response
+
+    async def _answer(self, call: Call) -> Response:
+        for route in self._route:
+            answer: Response | None = await route(call)
+            if answer is not None:
+                return answer
+        if call.request.op is Op.HELP:
+            return help_page(call)
+        return await self._router(call.request.namespace).route(call)
+
+
+def help_page(call: Call) -> Response:
+    """What ``path-help`` prints: the route's own help text (GET ?help=1, a bare body)."""
+    route = call.match.route
+    if call.match.refusal is not None:
+        raise call.match.refusal
+    operations = ", ".join(sorted(op.value for op in route.ops))
+    text = f"## {call.match.mount_path}{route.pattern}\n\n{route.help}\n\nOperations: {operations}\n"
+    return Response(data={"help": text, "see_also": None, "openapi": None}, bare=True)
+
+
+def _has(handler: Any, phase: str) -> bool:
+    """Whether ``handler`` has ``phase`` of its own (the base class's empty ones are not called)."""
+    function = getattr(type(handler), phase, None) or getattr(handler, phase, None)
+    return function is not None and getattr(function, "__module__", "") != "strongroom.sdk.engine"

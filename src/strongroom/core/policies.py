@@ -1,0 +1,188 @@
+"""Stored policies of one namespace, the ACLs made of them, and the step that asks them."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from strongroom.core import layout
+from strongroom.errors import BadRequest, Conflict, PermissionDenied
+from strongroom.sdk.engine import Call
+from strongroom.sdk.policy import Decision, Question
+from strongroom.sdk.request import Caller, Op, Response
+from strongroom.sdk.storage import Storage, Write
+
+_MAX_ACLS = 4096
+_TRIES = 32
+_BUILT_IN = "response-wrapping"
+
+
+class Acl(Protocol):
+    """The compiled policies of one caller."""
+
+    def decide(self, question: Question) -> Decision: ...
+
+    def capabilities(self, path: str) -> list[str]: ...
+
+    def may_any(self, prefix: str) -> bool: ...
+
+
+class PolicyLanguage(Protocol):
+    """How policy text becomes an Acl; ``strongroom.policy`` is given by ``vault.assemble``."""
+
+    default_policy: str
+    response_wrapping_policy: str
+
+    def parse(self, name: str, text: str) -> Any:
+        """A parsed policy. Raises BadRequest with line and column."""
+
+    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
+        """One Acl of parsed policies, templates filled in from ``identity``."""
+
+
+class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    text: str
+    modified: float = 0.0
+    version: int = 1
+
+
+class PolicyStore:
+    """Policies by name. Parsed policies and ACLs are kept until ``forget`` (the epoch moved)."""
+
+    def __init__(self, storage: Any, namespace: str, language: PolicyLanguage) -> None:
+        self._storage: Storage = storage
+        self._ns = namespace
+        self._language = language
+        self._parsed: dict[str, Any] = {}
+        self._acls: dict[tuple[tuple[str, ...], str], Acl] = {}
+
+    def forget(self) -> None:
+        """Drop what was parsed: something changed."""
+        self._parsed.clear()
+        self._acls.clear()
+
+    async def acl(self, caller: Caller) -> Acl:
+        """The ACL of all policies of ``caller``. A policy that does not exist grants nothing."""
+        key = (caller.policies, caller.entity_id)
+        acl = self._acls.get(key)
+        if acl is None:
+            acl = await self._build(caller)
+            if len(self._acls) >= _MAX_ACLS:
+                self._acls.clear()
+            self._acls[key] = acl
+        return acl
+
+    async def _build(self, caller: Caller) -> Acl:
+        identity: Mapping[str, Any] = {}
+        found = [policy for name in caller.policies if (policy := await self.parsed(name)) is not None]
+        return self._language.compile(found, identity)
+
+    async def parsed(self, name: str) -> Any:
+        """The parsed policy, or None if there is none of that name."""
+        if name in self._parsed:
+            return self._parsed[name]
+        stored = await self.get(name)
+        policy = None if stored is None else self._language.parse(name, stored.text)
+        if policy is not None:
+            self._parsed[name] = policy
+        return policy
+
+    async def get(self, name: str) -> StoredPolicy | None:
+        """The policy's text, or None."""
+        if name == _BUILT_IN:
+            return StoredPolicy(text=self._language.response_wrapping_policy)
+        stored = await self._storage.get(layout.policy(self._ns, name))
+        return None if stored is None else msgspec.json.decode(stored.value, type=StoredPolicy)
+
+    async def names(self) -> list[str]:
+        """All names, sorted; ``root`` and ``default`` among them."""
+        names: list[str] = []
+        prefix = layout.policy_prefix(self._ns)
+        while page := await self._storage.list(prefix, after=names[-1] if names else ""):
+            names += page
+        return sorted({*names, "root"})
+
+    async def put(self, name: str, text: str, now: float) -> None:
+        """Store a policy that parses.
+
+        Raises:
+            BadRequest: the name is reserved or the text is not a policy (the message says where).
+        """
+        if name == "root" or name == _BUILT_IN:
+            raise BadRequest(f'cannot update "{name}" policy')
+        self._language.parse(name, text)
+        await self._commit(Write(layout.policy(self._ns, name), _encode(text, now)))
+
+    async def delete(self, name: str) -> None:
+        """Forget a policy. Raises BadRequest for the reserved ones."""
+        if name == "default":
+            raise BadRequest("cannot delete default policy")
+        if name == "root" or name == _BUILT_IN:
+            raise BadRequest(f'cannot delete "{name}" policy')
+        await self._commit(Write(layout.policy(self._ns, name), None))
+
+    async def _commit(self, write: Write) -> None:
+        epoch = layout.epoch(self._ns)
+        for _ in range(_TRIES):
+            stored = await self._storage.get(epoch)
+            with contextlib.suppress(Conflict):
+                await self._storage.commit(
+                    [write, Write(epoch, b"1")], expect={epoch: stored.revision if stored else 0}
+                )
+                self.forget()
+                return
+        raise Conflict("policies change too quickly")
+
+
+def _encode(text: str, now: float) -> bytes:
+    return msgspec.json.encode(StoredPolicy(text=text, modified=now))
+
+
+def default_policies(namespace: str, now: float, text: str) -> list[Write]:
+    """What a new namespace starts with."""
+    return [Write(layout.policy(namespace, "default"), _encode(text, now))]
+
+
+class Policies:
+    """The step that asks every authorizer. ``store`` gives the namespace's policies."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    async def pre_route(self, call: Call) -> Response | None:
+        route = call.match.route
+        caller = call.caller
+        if route.login or call.request.op is Op.HELP:
+            return None
+        if caller is None:
+            raise PermissionDenied
+        request = call.request
+        if caller.root:
+            call.policy_results = {"allowed": True, "granting_policies": [granting("root")]}
+            return None
+        acl: Acl = await self._store(request.namespace).acl(caller)
+        decision: Decision = acl.decide(
+            Question(
+                caller=caller,
+                op=request.op,
+                path=request.path,
+                data=request.data,
+                wrap_ttl=request.wrap_ttl,
+                sudo=route.sudo,
+                facts=call.facts,
+            )
+        )
+        if not decision.allowed:
+            call.policy_results = {"allowed": False}
+            raise PermissionDenied(by_policy=True)
+        call.policy_results = {
+            "allowed": True,
+            "granting_policies": [granting(name) for name in decision.granting],
+        }
+        return None
+
+
+def granting(name: str) -> dict[str, str]:
+    """A granting policy as the audit record shows it."""
+    return {"name": name, "namespace_id": "root", "type": "acl"}

@@ -1,0 +1,53 @@
+"""The engine at ``sys/``: one file for each group of routes."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from strongroom.sdk.engine import Mount, Route
+
+if TYPE_CHECKING:
+    from strongroom.core.core import Core
+
+
+class System:
+    """All routes below ``sys/``. Privileged: it is given the Core."""
+
+    def __init__(self, core: "Core", mount: Mount) -> None:
+        from strongroom.core.sys import (
+            access,
+            audit,
+            capabilities,
+            config,
+            host,
+            internal,
+            leases,
+            mounts,
+            operator,
+            policies,
+            seal,
+            tools,
+            wrapping,
+        )
+
+        groups = (
+            seal.SealRoutes,
+            operator.OperatorRoutes,
+            mounts.MountRoutes,
+            access.RemountRoutes,
+            policies.PolicyRoutes,
+            capabilities.CapabilityRoutes,
+            leases.LeaseRoutes,
+            wrapping.WrappingRoutes,
+            audit.AuditRoutes,
+            config.ConfigRoutes,
+            internal.InternalRoutes,
+            tools.ToolRoutes,
+            host.HostRoutes,
+        )
+        self._routes: tuple[Route, ...] = tuple(route for group in groups for route in group(core).routes())
+
+    def routes(self) -> Sequence[Route]:
+        return self._routes
+
+    async def revoke(self, lease_private: Mapping[str, Any]) -> None:
+        """Nothing below sys/ is leased."""

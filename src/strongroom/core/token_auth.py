@@ -1,0 +1,179 @@
+"""The steps that tie requests to tokens: who asks, counting uses, and turning a login into a token."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from strongroom.core.namespace import Namespace
+from strongroom.core.token_entry import TokenEntry
+from strongroom.core.tokens import Found, Tokens
+from strongroom.core.ttl import bounded_ttl
+from strongroom.errors import BadRequest, PermissionDenied
+from strongroom.sdk.engine import Call
+from strongroom.sdk.request import Auth, Response
+from strongroom.sdk.token_fields import address_within
+
+
+class TokenCheck:
+    """Handler: token -> Caller, early, so that all later steps know who asks."""
+
+    def __init__(self, tokens: "TokenAuth") -> None:
+        self._tokens = tokens
+
+    async def pre_route(self, call: Call) -> Response | None:
+        return await self._tokens.check(call)
+
+
+class TokenAuth:
+    """Handler: Auth -> token once the route is done; its ``check`` is the step before the route."""
+
+    def __init__(self, namespace: Callable[[str], Namespace]) -> None:
+        self._namespace = namespace
+
+    async def check(self, call: Call) -> Response | None:
+        """Find the caller. Raises PermissionDenied where the route needs one and there is none."""
+        request, route = call.request, call.match.route
+        if not request.token:
+            if route.login:
+                return None
+            raise PermissionDenied
+        found = await self._namespace(request.namespace).tokens.find(request.token)
+        if found is None:
+            if route.login:
+                return None
+            raise PermissionDenied
+        if found.caller.bound_cidrs and not address_within(request.remote, found.caller.bound_cidrs):
+            if route.login:
+                return None
+            raise PermissionDenied
+        call.caller = found.caller
+        if found.entry.num_uses:
+            call.notes["limited"] = found
+        return None
+
+    async def spend(self, call: Call) -> None:
+        """Count one use of a limited token: after the request record, whatever comes of the request."""
+        found: Found | None = call.notes.get("limited")
+        if found is None or call.match.route.login:
+            return
+        tokens = self._namespace(call.request.namespace).tokens
+        if not await tokens.spend(found.id):
+            raise PermissionDenied
+        if found.entry.num_uses == 1:
+            call.notes["spent"] = found
+
+    async def post_route(self, call: Call, response: Response) -> Response:
+        if response.auth is None or response.auth.client_token:
+            return response
+        return await self.issue(call, response)
+
+    async def log(self, call: Call, outcome: Response | BaseException) -> None:
+        """The last use is over: end the token and what hangs on it."""
+        spent: Found | None = call.notes.pop("spent", None)
+        if spent is not None:
+            await self._namespace(call.request.namespace).end_token(spent.id)
+
+    async def issue(self, call: Call, response: Response) -> Response:
+        """Make the token that a login has earned.
+
+        Raises:
+            BadRequest: the method asks for what no token may have (the root policy, a batch token with uses).
+        """
+        auth = response.auth
+        assert auth is not None
+        space = self._namespace(call.request.namespace)
+        mount = space.mounts.at(call.match.mount_path)
+        default_ttl, max_ttl = space.mounts.ttls(mount)
+        kind = token_type(auth.token_type, mount.config.token_type if mount else "")
+        policies = token_policies(auth)
+        ttl, warnings = bounded_ttl(
+            asked=auth.ttl,
+            default=default_ttl,
+            maximum=min(auth.max_ttl or max_ttl, max_ttl),
+            explicit_max=auth.explicit_max_ttl,
+            period=auth.period,
+        )
+        place = call.match.mount_path.removeprefix("auth/").rstrip("/").replace("/", "-")
+        entry = TokenEntry(
+            accessor="",
+            policies=policies,
+            path=call.request.path,
+            display_name=f"{place}-{auth.display_name}" if auth.display_name else place,
+            ttl=ttl,
+            max_ttl=auth.max_ttl,
+            explicit_max_ttl=auth.explicit_max_ttl,
+            period=auth.period,
+            num_uses=auth.num_uses if kind == "service" else 0,
+            renewable=auth.renewable and kind == "service",
+            meta=dict(auth.metadata) if auth.metadata else None,
+            bound_cidrs=auth.bound_cidrs,
+            entity_id=auth.entity_id,
+            type=kind,
+            mount_accessor=call.match.mount_accessor,
+            no_default_policy=auth.no_default_policy,
+            alias=auth.alias,
+            private=auth.private,
+            namespace=space.id,
+        )
+        token, entry = await store(space.tokens, entry)
+        return msgspec.structs.replace(
+            response, auth=shown_auth(entry, token), warnings=(*response.warnings, *warnings)
+        )
+
+
+async def store(
+    tokens: Tokens, entry: TokenEntry, *, token: str = "", parent: Found | None = None, extra: Any = ()
+) -> tuple[str, TokenEntry]:
+    """Store a new token, or seal a batch token. ``entry.ttl`` is final."""
+    entry = tokens.draft(entry)
+    if entry.type == "batch":
+        return tokens.batch(entry), entry
+    return await tokens.create(entry, token=token, parent=parent, extra=extra)
+
+
+def token_policies(auth: Auth) -> tuple[str, ...]:
+    """A login's policies: ``default`` added unless refused, ``root`` never (threat A3).
+
+    Raises:
+        BadRequest: ``root`` is among them.
+    """
+    names = {name.lower().strip() for name in auth.policies}
+    if "root" in names:
+        raise BadRequest("auth methods cannot create root tokens")
+    if not auth.no_default_policy:
+        names.add("default")
+    return tuple(sorted(names))
+
+
+def token_type(wanted: str, mount: str) -> str:
+    """ "service" or "batch": what the method says within what the mount allows.
+
+    Raises:
+        BadRequest: the mount insists on the other type.
+    """
+    if mount in ("service", "batch"):
+        if wanted and wanted != mount:
+            raise BadRequest(f"the mount only issues {mount} tokens")
+        return mount
+    if wanted in ("service", "batch"):
+        return wanted
+    return "batch" if mount == "default-batch" else "service"
+
+
+def shown_auth(entry: TokenEntry, token: str, *, ttl: int | None = None) -> Auth:
+    """The ``auth`` block of an answer. ``token`` is "" where only the accessor was given."""
+    return Auth(
+        policies=entry.policies,
+        token_policies=entry.policies,
+        metadata=entry.meta,
+        display_name=entry.display_name,
+        ttl=entry.ttl if ttl is None else ttl,
+        renewable=entry.renewable and bool(entry.expires),
+        num_uses=max(entry.num_uses, 0),
+        token_type=entry.type,
+        client_token=token,
+        accessor=entry.accessor,
+        entity_id=entry.entity_id,
+        orphan=not entry.parent,
+    )

@@ -1,0 +1,204 @@
+"""auth/token/create: children, orphans, tokens of a role, batch tokens."""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from strongroom.core.namespace import Namespace
+from strongroom.core.token_auth import shown_auth, store
+from strongroom.core.token_entry import TokenEntry
+from strongroom.core.token_roles import Role, TokenRoles, check_policies
+from strongroom.core.tokens import Found
+from strongroom.core.ttl import bounded_ttl
+from strongroom.errors import BadRequest, PermissionDenied
+from strongroom.sdk.engine import Call, Mount, Route
+from strongroom.sdk.fields import Duration, Flag, StrList, StrMap, Text
+from strongroom.sdk.request import Op, Response
+from strongroom.sdk.token_fields import check_cidrs, normalize_policies
+
+
+class CreateArgs(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields of a token creation (wire facts A.3)."""
+
+    id: Text = Text("")
+    role_name: Text = Text("")
+    policies: StrList = StrList()
+    meta: StrMap = StrMap()
+    no_parent: Flag = Flag(0)
+    no_default_policy: Flag = Flag(0)
+    renewable: Flag = Flag(1)
+    ttl: Duration = Duration(0)
+    lease: Duration = Duration(0)  # the old name of ttl
+    type: Text = Text("")
+    explicit_max_ttl: Duration = Duration(0)
+    display_name: Text = Text("token")
+    num_uses: int = 0
+    period: Duration = Duration(0)
+    entity_alias: Text = Text("")
+    bound_cidrs: StrList = StrList()
+
+
+class TokenCreate:
+    """The routes that make tokens."""
+
+    def __init__(self, mount: Mount, namespace: Callable[[str], Namespace], roles: TokenRoles) -> None:
+        self._mount, self._namespace, self._roles = mount, namespace, roles
+
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(pattern="create", args=CreateArgs, ops={Op.UPDATE: self.create}, help="Make a child token."),
+            Route(
+                pattern="create-orphan",
+                args=CreateArgs,
+                sudo=True,
+                ops={Op.UPDATE: self.create_orphan},
+                help="Make a token without a parent: it outlives its creator.",
+            ),
+            Route(
+                pattern="create/{role_name}",
+                args=CreateArgs,
+                ops={Op.UPDATE: self.create},
+                help="Make a token within the limits of a role.",
+            ),
+        )
+
+    async def create_orphan(self, call: Call, args: CreateArgs) -> Response:
+        return await self.create(call, args, orphan=True)
+
+    async def create(self, call: Call, args: CreateArgs, *, orphan: bool = False) -> Response:
+        space = self._namespace(call.request.namespace)
+        parent = await space.tokens.find_id(call.caller.token_id) if call.caller else None
+        if parent is None:
+            if call.caller is not None and call.caller.token_type == "batch":
+                raise BadRequest("batch tokens cannot create more tokens")
+            raise PermissionDenied
+        if parent.entry.num_uses:
+            raise BadRequest("restricted use token cannot generate child tokens")
+        role = await self._role(str(args.role_name))
+        sudo = parent.caller.root or "sudo" in (await space.policies.acl(parent.caller)).capabilities(call.request.path)
+        kind = _kind(args, role)
+        self._check(args, sudo=sudo, orphan=orphan, role=role, kind=kind)
+        policies = _policies(args, role, parent, sudo=sudo)
+        entry, warnings = self._entry(call, args, role, parent, kind, policies)
+        if orphan or args.no_parent or (role is not None and role.orphan):
+            entry = msgspec.structs.replace(entry, parent="")
+        token, entry = await store(space.tokens, entry, token=str(args.id), parent=parent)
+        return Response(auth=shown_auth(entry, token), warnings=warnings)
+
+    async def _role(self, name: str) -> Role | None:
+        if not name:
+            return None
+        role = await self._roles.find(name)
+        if role is None:
+            raise BadRequest(f"unknown role {name}")
+        return role
+
+    def _check(self, args: CreateArgs, *, sudo: bool, orphan: bool, role: Role | None, kind: str) -> None:
+        if args.num_uses < 0:
+            raise BadRequest("number of uses cannot be negative")
+        if args.id:
+            if not sudo:
+                raise BadRequest("root or sudo privileges required to specify token id")
+            if role is not None:
+                raise BadRequest("token ID cannot be specified with a role")
+            if "." in args.id:
+                raise BadRequest("custom token ID cannot have a '.' in the value")
+            if len(args.id) > 512 or any(ord(c) < 0x21 for c in args.id):
+                raise BadRequest("custom token ID has characters that no header can carry")
+        if args.no_parent and not orphan and not sudo:
+            raise BadRequest("root or sudo privileges required to create orphan token")
+        if args.period and not sudo and role is None:
+            raise BadRequest("root or sudo privileges required to create periodic token")
+        if args.entity_alias:
+            raise BadRequest("entity_alias needs a role that allows it")
+        if kind == "batch" and (args.num_uses or args.period or args.id or args.explicit_max_ttl):
+            raise BadRequest("batch tokens cannot have a period, an explicit maximum, a number of uses or a chosen ID")
+
+    def _entry(
+        self, call: Call, args: CreateArgs, role: Role | None, parent: Found, kind: str, policies: tuple[str, ...]
+    ) -> tuple[TokenEntry, tuple[str, ...]]:
+        space = self._namespace(call.request.namespace)
+        default_ttl, max_ttl = space.mounts.ttls(space.mounts.at(self._mount.path))
+        period = int(args.period)
+        explicit = int(args.explicit_max_ttl)
+        if role is not None:
+            period = role.period or period
+            explicit = min(filter(None, (role.explicit_max_ttl, explicit)), default=0)
+        asked = int(args.ttl or args.lease)
+        ttl, warnings = bounded_ttl(
+            asked=asked, default=default_ttl, maximum=max_ttl, explicit_max=explicit, period=period
+        )
+        if "root" in policies and not asked and not period and not explicit and not parent.entry.expires:
+            ttl, warnings = 0, ()
+        suffix = f"/{role.path_suffix}" if role is not None and role.path_suffix else ""
+        cidrs = (role.bound_cidrs if role else ()) or parent.entry.bound_cidrs
+        entry = TokenEntry(
+            accessor="",
+            policies=policies,
+            path=call.request.path + suffix,
+            display_name=_display_name(str(args.display_name)),
+            ttl=ttl,
+            explicit_max_ttl=explicit,
+            period=period,
+            num_uses=(role.num_uses if role else 0) or args.num_uses,
+            renewable=bool(args.renewable) and (role.renewable if role else True) and kind == "service",
+            meta=dict(args.meta) or None,
+            parent=parent.id,
+            role=role.name if role else "",
+            bound_cidrs=check_cidrs(args.bound_cidrs, name="bound_cidrs") or cidrs,
+            entity_id=parent.entry.entity_id,
+            type=kind,
+            mount_accessor=self._mount.accessor,
+            no_default_policy=bool(args.no_default_policy),
+            namespace=space.id,
+        )
+        return entry, warnings
+
+
+def _kind(args: CreateArgs, role: Role | None) -> str:
+    wanted = str(args.type)
+    if wanted not in ("", "service", "batch"):
+        raise BadRequest("token type must be service or batch")
+    if role is None:
+        return wanted or "service"
+    if role.token_type in ("service", "batch"):
+        if wanted and wanted != role.token_type:
+            raise BadRequest(f"the role only issues {role.token_type} tokens")
+        return role.token_type
+    return wanted or role.token_type.removeprefix("default-")
+
+
+def _policies(args: CreateArgs, role: Role | None, parent: Found, *, sudo: bool) -> tuple[str, ...]:
+    """The child's policies: never more than the creator has, unless the creator has sudo (threat CVE-2024-55949)."""
+    asked = {name.lower().strip() for name in args.policies}
+    root = "root" in asked
+    wanted = tuple(sorted({*normalize_policies(asked - {"root"}), *(("root",) if root else ())}))
+    if root and len(wanted) > 1:
+        raise BadRequest("root tokens may not have other policies")
+    if role is not None:
+        wanted = check_policies(role, wanted)
+        if not wanted and not (role.allowed_policies or role.allowed_policies_glob):
+            wanted = tuple(p for p in parent.entry.policies if p != "root") or wanted
+        if "root" in wanted and not parent.caller.root:
+            raise BadRequest("root tokens may not be created without parent token being root")
+        no_default = role.no_default_policy or bool(args.no_default_policy)
+    else:
+        wanted = wanted or parent.entry.policies
+        if not sudo and not {*wanted} <= {*parent.entry.policies, "default"}:
+            raise BadRequest("child policies must be subset of parent")
+        if "root" in wanted and not parent.caller.root:
+            raise BadRequest("root tokens may not be created without parent token being root")
+        no_default = bool(args.no_default_policy)
+    if "root" in wanted:
+        return ("root",)
+    if no_default:
+        return tuple(p for p in wanted if p != "default" or "default" in asked)
+    return tuple(sorted({*wanted, "default"}))
+
+
+def _display_name(name: str) -> str:
+    """ "token" or "token-<name>", with what is not a letter or digit as "-"."""
+    if not name or name == "token":
+        return "token"
+    return "token-" + re.sub(r"[^a-zA-Z0-9-]", "-", name)[:256].strip("-")

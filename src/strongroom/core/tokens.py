@@ -1,0 +1,341 @@
+"""The token store of one namespace: create, find, renew, revoke, count uses.
+
+A token is good while its entry and those of all its ancestors stand and none has expired. That is checked at every
+use, so taking away one entry ends a whole subtree at once; removing what hangs below it is only tidying.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from strongroom.core.batch_tokens import open_batch, seal_batch
+from strongroom.core.lease_entry import LeaseEntry, LeaseKeys, token_lease_id
+from strongroom.core.names import BATCH_PREFIX, accessor, service_token
+from strongroom.core.token_entry import Keys, TokenEntry, TokenKeys, caller_of, token_hash
+from strongroom.errors import BadRequest, Conflict, NotFound, PermissionDenied
+from strongroom.sdk.request import Caller
+from strongroom.sdk.storage import Storage, Write
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(TokenEntry).decode
+_MAX_CACHED = 20_000
+_TRIES = 64
+_BATCH = 10  # tokens removed in one commit; each takes 6 writes of the 64
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A live token."""
+
+    id: str  # th; "" for a batch token
+    entry: TokenEntry
+    caller: Caller
+    revision: int = 0
+
+    def __repr__(self) -> str:
+        return f"Found({self.entry!r})"
+
+
+class _Cached(msgspec.Struct):
+    found: Found
+    ancestors: tuple[tuple[str, int, float], ...]  # key, revision, expiry
+
+
+class Tokens:
+    """See the module. ``storage`` is the barrier, keys start with ``prefix``."""
+
+    def __init__(self, storage: Any, prefix: str, lease_prefix: str, keys: TokenKeys, now: Callable[[], float]) -> None:
+        self._storage = storage
+        self.keys = Keys(prefix)
+        self.leases = LeaseKeys(lease_prefix)
+        self._secrets = keys
+        self._now = now
+        self._cache: dict[str, _Cached] = {}
+
+    def hash(self, text: str) -> str:
+        """The name under which a token or accessor is stored."""
+        return token_hash(self._secrets.salt, text)
+
+    # -- find ----------------------------------------------------------------------------------------------------
+
+    async def find(self, token: str) -> Found | None:
+        """The live token, or None: unknown, expired, used up, revoked, or an ancestor is."""
+        cached = self._cache.get(token)
+        if cached is not None:
+            if await self._still(cached):
+                return cached.found
+            del self._cache[token]
+        if token.startswith(BATCH_PREFIX):
+            return await self._find_batch(token)
+        return await self._load(self.hash(token), token)
+
+    async def find_id(self, token_id: str) -> Found | None:
+        """As ``find``, by the token's hash."""
+        return await self._load(token_id, "")
+
+    async def find_accessor(self, name: str) -> Found | None:
+        """As ``find``, by accessor."""
+        stored = await self._storage.get(self.keys.acc + self.hash(name))
+        if stored is None:
+            return None
+        return await self._load(msgspec.json.decode(stored.value)["id"], "")
+
+    async def _still(self, cached: _Cached) -> bool:
+        now, found = self._now(), cached.found
+        if found.entry.expires and now >= found.entry.expires:
+            return False
+        if found.id:
+            stored = await self._storage.get_sealed(self.keys.entry + found.id)
+            if stored is None or stored.revision != found.revision:
+                return False
+        for key, revision, expires in cached.ancestors:
+            if expires and now >= expires:
+                return False
+            stored = await self._storage.get_sealed(key)
+            if stored is None or stored.revision != revision:
+                return False
+        return True
+
+    async def _load(self, token_id: str, token: str) -> Found | None:
+        stored = await self._storage.get(self.keys.entry + token_id)
+        if stored is None:
+            return None
+        entry = _unpack(stored.value)
+        found = Found(token_id, entry, caller_of(entry, token_id), stored.revision)
+        return await self._check(found, token)
+
+    async def _find_batch(self, token: str) -> Found | None:
+        entry = open_batch(self._secrets.batch, token)
+        if entry is None:
+            return None
+        return await self._check(Found("", entry, caller_of(entry, "")), token)
+
+    async def _check(self, found: Found, token: str) -> Found | None:
+        now = self._now()
+        if not found.entry.live(now):
+            return None
+        ancestors: list[tuple[str, int, float]] = []
+        parent = found.entry.parent
+        while parent:
+            key = self.keys.entry + parent
+            stored = await self._storage.get(key)
+            if stored is None:
+                return None
+            entry = _unpack(stored.value)
+            if not entry.live(now):
+                return None
+            ancestors.append((key, stored.revision, entry.expires))
+            parent = entry.parent
+        if token and not found.entry.num_uses:
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            self._cache[token] = _Cached(found, tuple(ancestors))
+        return found
+
+    # -- create --------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, entry: TokenEntry, *, token: str = "", extra: Sequence[Write] = (), parent: Found | None = None
+    ) -> tuple[str, TokenEntry]:
+        """Store a new service token; ``entry``'s accessor and times must be set (see ``draft``).
+
+        Args:
+            entry: what to store.
+            token: a caller-chosen token, "" = make one.
+            extra: built with ``cubbyhole`` writes and the like, in the same commit.
+            parent: the caller; the commit fails if it was changed or revoked meanwhile, and is retried.
+
+        Returns:
+            (token, entry).
+
+        Raises:
+            BadRequest: the chosen token exists already.
+            PermissionDenied: the parent is gone.
+        """
+        chosen = bool(token)
+        token = token or service_token()
+        token_id = self.hash(token)
+        writes = [*self._writes(token_id, entry), *extra]
+        for _ in range(_TRIES):
+            expect = {self.keys.entry + token_id: 0}
+            if entry.parent and parent is not None:
+                expect[self.keys.entry + entry.parent] = parent.revision
+            try:
+                await self._storage.commit(writes, expect=expect)
+            except Conflict:
+                if chosen and await self._storage.get(self.keys.entry + token_id) is not None:
+                    raise BadRequest("cannot create a token with a duplicate ID") from None
+                if entry.parent:
+                    parent = await self.find_id(entry.parent)
+                    if parent is None:
+                        raise PermissionDenied from None
+                continue
+            return token, entry
+        raise Conflict("the parent token changes too quickly")
+
+    def batch(self, entry: TokenEntry) -> str:
+        """A batch token: the entry itself, sealed. Nothing is stored."""
+        return seal_batch(self._secrets.batch, entry, os.urandom(12))
+
+    def draft(self, entry: TokenEntry) -> TokenEntry:
+        """``entry`` with accessor and times filled in from its ``ttl`` and the clock."""
+        now = self._now()
+        name = accessor() if entry.type != "batch" else ""
+        return msgspec.structs.replace(entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0)
+
+    def hold(self, token: str) -> str:
+        """The token id under which ``token`` will be stored."""
+        return self.hash(token)
+
+    def _writes(self, token_id: str, entry: TokenEntry) -> list[Write]:
+        writes = [
+            Write(self.keys.entry + token_id, _pack(entry)),
+            Write(
+                self.keys.acc + self.hash(entry.accessor),
+                msgspec.json.encode({"id": token_id, "accessor": entry.accessor}),
+            ),
+        ]
+        if entry.parent:
+            writes.append(Write(f"{self.keys.child}{entry.parent}/{token_id}", b"1"))
+        if entry.expires:
+            lease = LeaseEntry(token=token_id, kind="token", expires=entry.expires)
+            writes += self.leases.put(token_lease_id(entry.path, token_id), lease)
+        return writes
+
+    # -- change --------------------------------------------------------------------------------------------------
+
+    async def update(self, token_id: str, change: Callable[[TokenEntry], TokenEntry]) -> TokenEntry:
+        """Read, change and store an entry, again until no other writer came between.
+
+        Raises:
+            NotFound: there is no such token.
+        """
+        key = self.keys.entry + token_id
+        for _ in range(_TRIES):
+            stored = await self._storage.get(key)
+            if stored is None:
+                raise NotFound
+            old = _unpack(stored.value)
+            new = change(old)
+            if new is old:
+                return old
+            writes = [Write(key, _pack(new))]
+            if new.expires != old.expires and new.expires:
+                lease = LeaseEntry(token=token_id, kind="token", expires=new.expires)
+                writes += self.leases.put(token_lease_id(new.path, token_id), lease, was=old.expires)
+            with contextlib.suppress(Conflict):
+                await self._storage.commit(writes, expect={key: stored.revision})
+                return new
+        raise Conflict("the token changes too quickly")
+
+    async def spend(self, token_id: str) -> bool:
+        """Count one use. False if none was left (another request took the last one). True: -1 marks the last."""
+
+        def take(entry: TokenEntry) -> TokenEntry:
+            if entry.num_uses < 0:
+                raise PermissionDenied
+            if entry.num_uses == 0:
+                return entry
+            return msgspec.structs.replace(entry, num_uses=entry.num_uses - 1 or -1)
+
+        try:
+            await self.update(token_id, take)
+        except (PermissionDenied, NotFound):
+            return False
+        return True
+
+    # -- revoke --------------------------------------------------------------------------------------------------
+
+    async def revoke(self, token_id: str) -> list[str]:
+        """End a token and its whole subtree. Safe to call twice, and to be interrupted.
+
+        The first commit removes the entry (and so ends the subtree) and notes that the tree must be tidied; the
+        rest may be done later by anybody (``resume``). Returns the ids that were removed, the token's first.
+        """
+        stored = await self._storage.get(self.keys.entry + token_id)
+        first = [Write(self.keys.revoking + token_id, b"1")]
+        if stored is not None:
+            first += self._drop(token_id, _unpack(stored.value))
+        await self._storage.commit(first)
+        return await self.resume(token_id)
+
+    async def resume(self, token_id: str) -> list[str]:
+        """Remove everything below a revoked token, deepest last, in commits of bounded size."""
+        gone = [token_id]
+        queue = [token_id]
+        while queue:
+            parent = queue.pop()
+            folder = f"{self.keys.child}{parent}/"
+            while names := await self._storage.list(folder, limit=_BATCH):
+                writes: list[Write] = []
+                for name in names:
+                    stored = await self._storage.get(self.keys.entry + name)
+                    writes.append(Write(folder + name, None))
+                    writes.append(Write(self.keys.revoking + name, b"1"))
+                    if stored is not None:
+                        writes += self._drop(name, _unpack(stored.value), child=False)
+                    queue.append(name)
+                    gone.append(name)
+                await self._storage.commit(writes)
+        return gone
+
+    async def forget(self, token_ids: Sequence[str]) -> None:
+        """The trees below these are tidied and what hung on them is gone: drop the notes."""
+        for start in range(0, len(token_ids), 60):
+            await self._storage.commit([Write(self.keys.revoking + i, None) for i in token_ids[start : start + 60]])
+
+    async def revoking(self, limit: int = 100) -> list[str]:
+        """Revocations that began and may not be finished."""
+        names: list[str] = await self._storage.list(self.keys.revoking, limit=limit)
+        return names
+
+    async def orphan_children(self, token_id: str) -> None:
+        """Cut the children loose before their parent is revoked alone."""
+        folder = f"{self.keys.child}{token_id}/"
+        while names := await self._storage.list(folder, limit=_BATCH):
+            for name in names:
+                with contextlib.suppress(NotFound):
+                    await self.update(name, lambda entry: msgspec.structs.replace(entry, parent=""))
+                await self._storage.commit([Write(folder + name, None)])
+
+    def _drop(self, token_id: str, entry: TokenEntry, *, child: bool = True) -> list[Write]:
+        writes = [
+            Write(self.keys.entry + token_id, None),
+            Write(self.keys.acc + self.hash(entry.accessor), None),
+        ]
+        if entry.parent and child:
+            writes.append(Write(f"{self.keys.child}{entry.parent}/{token_id}", None))
+        if entry.expires:
+            lease = LeaseEntry(token=token_id, kind="token", expires=entry.expires)
+            writes += self.leases.drop(token_lease_id(entry.path, token_id), lease)
+        return writes
+
+    async def accessors(self, after: str = "", limit: int = 1000) -> list[tuple[str, str]]:
+        """(accessor, key) of a page of tokens, in the store's order; ``after`` is the last key of the page before."""
+        rows = await self._storage.scan(self.keys.acc, after=after, limit=limit)
+        return [(msgspec.json.decode(entry.value)["accessor"], key) for key, entry in rows]
+
+    async def peek(self, token_id: str) -> TokenEntry | None:
+        """The entry as stored, live or not."""
+        stored = await self._storage.get(self.keys.entry + token_id)
+        return None if stored is None else _unpack(stored.value)
+
+
+async def token_keys(storage: Storage, prefix: str) -> TokenKeys:
+    """The namespace's token secrets.
+
+    Raises:
+        NotFound: the store was never initialised.
+    """
+    stored = await storage.get(Keys(prefix).secrets)
+    if stored is None:
+        raise NotFound("no token keys")
+    return msgspec.msgpack.decode(stored.value, type=TokenKeys)
+
+
+def new_token_keys(prefix: str) -> tuple[TokenKeys, Write]:
+    """Fresh secrets and the write that stores them (part of init)."""
+    keys = TokenKeys(os.urandom(32), os.urandom(32))
+    return keys, Write(Keys(prefix).secrets, msgspec.msgpack.encode(keys))

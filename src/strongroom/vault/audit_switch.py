@@ -1,0 +1,133 @@
+"""The audit trail of a vault that may be sealed or not: which devices a request is recorded on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from strongroom.core.audit import Audit, OpenSink, Trail
+from strongroom.core.audit_devices import DeviceEntry, Target
+from strongroom.core.audit_record import Rules
+from strongroom.core.audit_sealed import SealedAudit
+from strongroom.errors import BadRequest
+from strongroom.sdk.engine import Call
+from strongroom.sdk.request import Response
+from strongroom.sdk.storage import Backend
+
+_NOTE = "trail"
+
+
+class AuditSwitch:
+    """Sealed: the targets known outside the barrier. Unsealed: the devices, with salts.
+
+    A call's two records go to the same trail, also when the seal changed between them.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        open_sink: OpenSink,
+        configured: Sequence[DeviceEntry],
+        required: bool,
+        now: Callable[[], float],
+    ) -> None:
+        self._backend, self._open_sink, self._configured, self._now = backend, open_sink, configured, now
+        self._required = required
+        self._targets = [
+            Target(type=e.type, file_path=e.options.get("file_path") or e.options.get("path", ""))
+            for e in configured
+            if e.options.get("file_path") or e.options.get("path")
+        ]
+        self._sealed = SealedAudit(self._targets, open_sink=open_sink, now=now, required=required)
+        self._open: Audit | None = None
+        self._space: Any = None
+        self._read = False
+
+    async def request(self, call: Call, refusal: BaseException | None) -> None:
+        trail: Trail = self._open if self._open is not None else await self._sealed_trail()
+        call.notes[_NOTE] = trail
+        await trail.request(call, refusal)
+
+    async def response(self, call: Call, outcome: Response | BaseException) -> None:
+        trail: Trail | None = call.notes.pop(_NOTE, None)
+        if trail is not None:
+            await trail.response(call, outcome)
+
+    async def _sealed_trail(self) -> SealedAudit:
+        """The list of targets is read again each time the node was sealed."""
+        if not self._read:
+            await self._sealed.reload(self._backend, self._targets)
+            self._read = True
+        return self._sealed
+
+    async def unsealed(self, storage: Any, space: Any) -> None:
+        """Load the devices from the barrier and follow their changes."""
+        self._space = space
+        audit = Audit(
+            storage,
+            open_sink=self._open_sink,
+            now=self._now,
+            required=self._required,
+            rules=self._rules,
+            configured=self._configured,
+        )
+        await audit.load()
+        space.on_change.append(audit.reload)
+        self._open = audit
+
+    async def sealed(self) -> None:
+        """Forget the salts; from now on the clear list of targets counts."""
+        audit, self._open, self._space = self._open, None, None
+        self._read = False
+        if audit is not None:
+            audit.close()
+
+    def _rules(self, call: Call) -> Rules:
+        """What the mount and the settings leave in clear."""
+        space = self._space
+        if space is None:
+            return Rules()
+        headers = space.settings.audited_headers
+        entry = space.mounts.entries.get(call.match.mount_path)
+        config = entry.config if entry is not None else None
+        if config is None or not (config.audit_non_hmac_request_keys or config.audit_non_hmac_response_keys):
+            return Rules(headers=headers) if headers else _PLAIN
+        return Rules(
+            request_keys=frozenset(config.audit_non_hmac_request_keys),
+            response_keys=frozenset(config.audit_non_hmac_response_keys),
+            headers=headers,
+        )
+
+    def _devices(self) -> Audit:
+        if self._open is None:
+            raise BadRequest("the vault is sealed")
+        return self._open
+
+    def devices(self) -> Mapping[str, Any]:
+        return self._devices().list()
+
+    async def enable(self, path: str, kind: str, *, description: str, options: Mapping[str, str], local: bool) -> None:
+        await self._devices().enable(path, kind, description=description, options=options, local=local)
+
+    async def disable(self, path: str) -> None:
+        await self._devices().disable(path)
+
+    def hash(self, path: str, text: str) -> str:
+        return self._devices().hash(path, text)
+
+    def reopen(self) -> None:
+        """Open every target anew (SIGHUP)."""
+        (self._open or self._sealed).reopen()
+
+    def close(self) -> None:
+        """Close every target."""
+        if self._open is not None:
+            self._open.close()
+        self._sealed.close()
+
+    @property
+    def failures(self) -> int:
+        """Records that a device did not take, for the metrics."""
+        return sum(d.failures for d in (self._open or self._sealed).devices)
+
+
+_PLAIN = Rules()
