@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from strongroom.core import layout
-from strongroom.errors import BadRequest, Conflict, StorageFailed
+from strongroom.errors import BadRequest, Conflict, IntegrityError, StorageFailed
 from strongroom.sdk.fields import parse_bool
 from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Entry, Pairs, Write
@@ -119,9 +119,12 @@ class DeviceTable:
         self._epoch = layout.epoch(namespace)
 
     async def load(self) -> list[DeviceEntry]:
-        """All entries, sorted by path."""
+        """All entries, sorted by path. Raises IntegrityError if one of them cannot be read."""
         found = await self._store.scan(layout.audit_prefix(self._ns), limit=MAX_DEVICES + 1)
-        return [msgspec.json.decode(entry.value, type=DeviceEntry) for _, entry in found]
+        try:
+            return [msgspec.json.decode(entry.value, type=DeviceEntry) for _, entry in found]
+        except msgspec.MsgspecError as error:
+            raise IntegrityError("an audit device in the store cannot be read") from error
 
     async def add(self, entry: DeviceEntry) -> None:
         """Store a new device. Raises BadRequest if its path is taken."""

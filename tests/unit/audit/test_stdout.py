@@ -146,3 +146,15 @@ def test_a_socket_as_standard_output() -> None:
         with pytest.raises(AuditFailed):
             sink.response(b"2\n")
         sink.close()
+
+
+def test_where_a_descriptor_cannot_be_opened_anew(place: PipePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> int:
+        raise OSError("no /proc here")
+
+    monkeypatch.setattr(stdout.os, "open", refuse)
+    sink = place.open()
+    sink.request(b"1\n")
+    assert place.lines() == [b"1\n"]
+    assert not os.get_blocking(place.write), "shared with the other holders; documented"
+    sink.close()

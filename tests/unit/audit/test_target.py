@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.audit import target as target_module
 from strongroom.audit.file import open_sink
 from strongroom.errors import BadRequest
 
@@ -118,3 +119,11 @@ def test_refusals_leak_no_descriptor(folder: Path) -> None:
         with pytest.raises(BadRequest):
             _open(name, folder)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_other_systems_have_no_kernel_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_module.sys, "platform", "darwin")
+    _open("plain", folder)
+    for name in ("link", "fifo", "hard", "folder-link/new"):
+        with pytest.raises(BadRequest):
+            _open(name, folder)

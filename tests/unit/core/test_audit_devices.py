@@ -16,8 +16,12 @@ from strongroom.core.audit_devices import (
     new_entry,
     read_targets,
 )
-from strongroom.errors import BadRequest, StorageFailed
-from strongroom.sdk.storage import Entry
+from strongroom.core.barrier import Barrier
+from strongroom.core.keyring import Keyring
+from strongroom.crypto import aead
+from strongroom.errors import BadRequest, IntegrityError, StorageFailed
+from strongroom.sdk.storage import Entry, Write
+from strongroom.storage.memory import MemoryStore
 
 
 @pytest.fixture
@@ -131,3 +135,23 @@ def test_bad_entries() -> None:
 def test_salts_come_from_the_given_source() -> None:
     entry = new_entry("a", "file", rng=bytes)
     assert entry == DeviceEntry(path="a/", type="file", salt=base64.b64encode(bytes(32)).decode())
+
+
+async def test_a_damaged_entry_is_not_skipped(store: Store, table: DeviceTable) -> None:
+    store.entries[layout.audit("root", "a")] = Entry(b"{}", 1)
+    with pytest.raises(IntegrityError):
+        await table.load()
+
+
+async def test_behind_the_real_barrier() -> None:
+    below, key = MemoryStore(), aead.new_key()
+    with Keyring.create(1.0) as keyring:
+        await below.commit([Write(layout.KEYRING, keyring.seal(key))])
+    barrier = await Barrier.open_with(below, key, now=lambda: 1.0)
+    await DeviceTable(barrier).add(entry := new_entry("file", "file", options={"file_path": "a.log"}))
+    assert await DeviceTable(barrier).load() == [entry]
+    assert await read_targets(below) == (Target("file", "a.log"),)
+    stored = await below.get(layout.audit("root", "file"))
+    assert stored is not None
+    assert entry.salt.encode() not in stored.value
+    barrier.wipe()
