@@ -3,6 +3,5 @@
 from strongroom.core.seal import SealConfig
 from strongroom.vault.assemble import Assembled, VaultConfig, assemble
 from strongroom.vault.embedded import AsyncVault, Vault
-from strongroom.vault.node import open_node
 
-__all__ = ["Assembled", "AsyncVault", "SealConfig", "Vault", "VaultConfig", "assemble", "open_node"]
+__all__ = ["Assembled", "AsyncVault", "SealConfig", "Vault", "VaultConfig", "assemble"]

@@ -1,0 +1,211 @@
+"""The vault as a worker runs it: ``server.node.Node`` over ``strongroom.vault``."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from strongroom.core.audit_devices import DeviceEntry, new_entry
+from strongroom.core.core import REPORTED_VERSION
+from strongroom.core.seal import InitResult, SealConfig
+from strongroom.core.sys.config import STANDARD_CORS_HEADERS
+from strongroom.crypto.memory import SecretBytes
+from strongroom.errors import VaultError
+from strongroom.sdk.request import Request, Response
+from strongroom.sdk.storage import Backend
+from strongroom.server.config import AuditDevice, ServerConfig
+from strongroom.server.http_settings import KEPT_HEADERS, DoorSettings
+from strongroom.server.node import Host, Transition
+from strongroom.vault.assemble import Assembled, VaultConfig, assemble
+from strongroom.vault.plugins import load
+
+TIDY_EVERY = 5.0  # seconds between two looks for what has expired
+_OWNED = ("sys/rekey/", "sys/rotate/root/", "sys/generate-root/", "sys/generate-root-token/")
+_HASH_THREADS = 2  # each password hash takes 64 MiB while it runs
+
+
+class VaultNode:
+    """See the module."""
+
+    def __init__(self, backend: Backend, config: ServerConfig) -> None:
+        self._backend, self._config = backend, config
+        self._pool: ThreadPoolExecutor | None = None
+        self._made: Assembled | None = None
+        self._host: Host | None = None
+        self._settings = DoorSettings()
+        self._jobs: asyncio.Task[None] | None = None
+        self._owner = False
+        self._transition: Callable[[Transition], Awaitable[None]] | None = None
+
+    def __repr__(self) -> str:
+        return f"VaultNode({'sealed' if self.sealed else 'unsealed'})"
+
+    def attach(self, host: Host) -> None:
+        """Put the vault together, now that the host's shared counters are known."""
+        self._host = host
+        made = assemble(
+            self._backend, vault_config(self._config), offload=self._offload, counters=getattr(host, "lockouts", None)
+        )
+        made.core.door.metrics = self._metrics
+        made.core.door.log_level = self._config.log_level
+        made.core.on_transition = self._changed
+        self._made = made
+
+    @property
+    def _vault(self) -> Assembled:
+        if self._made is None:
+            raise RuntimeError("attach comes first")
+        return self._made
+
+    @property
+    def on_transition(self) -> Callable[[Transition], Awaitable[None]] | None:
+        return self._transition
+
+    @on_transition.setter
+    def on_transition(self, told: Callable[[Transition], Awaitable[None]] | None) -> None:
+        self._transition = told
+
+    async def _changed(self, transition: str) -> None:
+        if self._transition is not None:
+            await self._transition(transition)
+
+    @property
+    def sealed(self) -> bool:
+        return self._made is None or self._made.core.sealed
+
+    async def handle(self, request: Request) -> Response:
+        """One request through the pipeline. Raises VaultError."""
+        return await self._vault.core.handle(request)
+
+    def door_settings(self) -> DoorSettings:
+        """As the vault's settings are now; the same value until they change."""
+        return self._settings
+
+    def owned(self, path: str) -> bool:
+        """Attempts live in one worker."""
+        return path.startswith(_OWNED)
+
+    def keyring_key(self) -> SecretBytes:
+        """A copy; the caller closes it. Raises Sealed."""
+        return self._vault.core.keyring_key()
+
+    async def start_unsealed(self, keyring_key: SecretBytes) -> None:
+        """Begin unsealed, with the key of another process; takes it over."""
+        core = self._vault.core
+        await core.start_unsealed(keyring_key)
+        core.space().on_change.append(self._new_settings)
+        await self._new_settings()
+
+    async def initialize(self, shares: int, threshold: int, *, root_token: str = "") -> InitResult:
+        """Initialise without a client. The vault stays sealed."""
+        return await self._vault.core.initialize(SealConfig(shares, threshold), token=root_token)
+
+    async def unseal(self, share: str) -> None:
+        """Give one share without a client (development servers)."""
+        await self._vault.core.submit(share)
+
+    async def enable_kv(self, path: str) -> None:
+        """Mount kv version 2 at ``path`` without a client (development servers)."""
+        table = self._vault.core.space().mounts
+        if f"{path}/" not in table.entries:
+            entry = table.new_entry(
+                f"{path}/", "kv", description="key/value secret storage", options={"version": "2"}
+            )
+            await table.enable(entry)
+
+    async def _new_settings(self) -> None:
+        settings = self._vault.core.space().settings
+        self._settings = DoorSettings(
+            kept_headers=KEPT_HEADERS | frozenset(settings.audited_headers),
+            cors_enabled=settings.cors.enabled,
+            cors_origins=settings.cors.allowed_origins,
+            cors_headers=(*STANDARD_CORS_HEADERS, *settings.cors.allowed_headers),
+        )
+
+    def start_jobs(self) -> None:
+        """This process is the one that ends what has expired."""
+        if self._jobs is None:
+            self._jobs = asyncio.get_running_loop().create_task(self._tidy_forever())
+
+    async def _tidy_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_EVERY)
+            with contextlib.suppress(VaultError):  # the next round tries again
+                while await self._vault.core.tidy():
+                    await asyncio.sleep(0)
+
+    async def reload(self, log_level: str) -> None:
+        """SIGHUP: reopen the audit files. Raises AuditFailed if one could not be."""
+        self._vault.core.door.log_level = log_level
+        self._vault.audit.reopen()
+
+    async def close(self) -> None:
+        """Finish commits, close files, forget keys."""
+        if self._jobs is not None:
+            self._jobs.cancel()
+            self._jobs = None
+        if self._made is not None:
+            await self._made.core.seal()
+            self._made.audit.close()
+        await self._backend.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _offload(self, work: Callable[[], Any]) -> Any:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=_HASH_THREADS, thread_name_prefix="hash")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _metrics(self, form: str) -> tuple[str, bytes]:
+        host = self._host
+        if host is None:
+            raise RuntimeError("attach comes first")
+        if form == "prometheus":
+            return "text/plain; version=0.0.4; charset=utf-8", host.metrics_text()
+        return "application/json", msgspec.json.encode(host.metrics_json())
+
+
+def vault_config(config: ServerConfig) -> VaultConfig:
+    """The vault's part of a server's configuration."""
+    return VaultConfig(
+        default_lease_ttl=config.default_lease_ttl,
+        max_lease_ttl=config.max_lease_ttl,
+        max_entry_size=config.max_entry_size,
+        mount_entry_hmac_level=config.mount_entry_hmac_level,
+        mounts_monitor_interval=float(config.mounts_monitor_interval),
+        version=config.version or REPORTED_VERSION,
+        cluster_name=config.cluster_name,
+        storage_type=config.storage.kind,
+        api_addr=config.api_addr,
+        unauthenticated_operator_endpoints=config.unauthenticated_operator_endpoints,
+        audit=tuple(_device(device) for device in config.audit),
+        audit_dir=config.audit_dir or beside_data(config.storage.options),
+        audit_required=config.audit_required,
+        sanitized=config.sanitized(),
+    )
+
+
+def _device(device: AuditDevice) -> DeviceEntry:
+    return new_entry(
+        device.path, device.type, description=device.description, options=device.options, configured=True
+    )
+
+
+def beside_data(options: Mapping[str, Any]) -> str:
+    """Where audit files go when nothing is said: the folder the data folder stands in, or the working folder."""
+    path = options.get("path")
+    return os.path.dirname(os.path.abspath(path)) if isinstance(path, str) and path else os.getcwd()
+
+
+async def open_node(config: ServerConfig) -> VaultNode:
+    """A sealed node over the configured store.
+
+    Raises:
+        BadRequest, StorageFailed: the store cannot be opened.
+    """
+    backend = load("storage", config.storage.kind)(dict(config.storage.options))
+    return VaultNode(backend, config)
