@@ -117,11 +117,11 @@ def _united(several: Iterable[Parameters | None]) -> Parameters | None:
 class _Prefixes:
     """The longest of many prefixes, by one binary search and a short walk up to a prefix that fits."""
 
-    __slots__ = ("_grants", "_parents", "_texts")
+    __slots__ = ("_parents", "_texts", "grants")
 
     def __init__(self, grants: Iterable[_Grant]) -> None:
-        self._grants = sorted(grants, key=lambda grant: grant.pattern[:-1])
-        self._texts = [grant.pattern[:-1] for grant in self._grants]
+        self.grants = sorted(grants, key=lambda grant: grant.pattern[:-1])
+        self._texts = [grant.pattern[:-1] for grant in self.grants]
         self._parents: list[int] = []
         open_: list[int] = []  # prefixes that the current text starts with, shortest first
         for index, text in enumerate(self._texts):
@@ -136,7 +136,7 @@ class _Prefixes:
         index = bisect.bisect_right(self._texts, path) - 1
         while index >= 0:
             if path.startswith(self._texts[index]):
-                return self._grants[index]
+                return self.grants[index]
             index = self._parents[index]
         return None
 
@@ -145,7 +145,7 @@ class _Prefixes:
         for index in range(bisect.bisect_left(self._texts, prefix), len(self._texts)):
             if not self._texts[index].startswith(prefix):
                 return False
-            if _grants_any(self._grants[index]):
+            if _grants_any(self.grants[index]):
                 return True
         return False
 
@@ -153,20 +153,20 @@ class _Prefixes:
 class _Segments:
     """Patterns with ``+``, most specific first, as one regular expression without a choice inside a segment."""
 
-    __slots__ = ("_grants", "_match")
+    __slots__ = ("_match", "grants")
 
     def __init__(self, grants: Iterable[_Grant]) -> None:
-        self._grants = sorted(grants, key=lambda grant: grant.rank, reverse=True)
-        self._match = re.compile("|".join(f"({_expression(grant.pattern)})" for grant in self._grants), re.DOTALL).match
+        self.grants = sorted(grants, key=lambda grant: grant.rank, reverse=True)
+        self._match = re.compile("|".join(f"({_expression(grant.pattern)})" for grant in self.grants), re.DOTALL).match
 
     def find(self, path: str) -> _Grant | None:
         found = self._match(path)
-        return self._grants[found.lastindex - 1] if found is not None and found.lastindex else None
+        return self.grants[found.lastindex - 1] if found is not None and found.lastindex else None
 
     def below(self, prefix: str) -> bool:
         """Whether a pattern grants something on some path that starts with ``prefix``."""
         asked = prefix.split("/")
-        return any(_grants_any(grant) and _may_start(grant.pattern, asked) for grant in self._grants)
+        return any(_grants_any(grant) and _may_start(grant.pattern, asked) for grant in self.grants)
 
 
 def _expression(pattern: str) -> str:
@@ -204,6 +204,12 @@ def _rank(pattern: str) -> tuple[int, bool, int, int, str]:
 
 def _grants_any(grant: _Grant) -> bool:
     return bool(grant.bits) and not grant.bits & DENY
+
+
+def _words(grant: _Grant) -> list[str]:
+    if not _grants_any(grant):
+        return ["deny"]
+    return sorted(word for word, bit in CAPABILITIES.items() if grant.bits & bit)
 
 
 class Acl:
@@ -266,10 +272,19 @@ class Acl:
         """What the policies grant on ``path``, sorted; ``["deny"]`` for nothing, ``["root"]`` for root."""
         if self._root:
             return ["root"]
+        path = path.lstrip("/")  # people paste paths with their slash
         grant = None if self._refused is not None else self._exact.get(path) or self._find(path, True, bare=True)
-        if grant is None or not _grants_any(grant):
-            return ["deny"]
-        return sorted(word for word, bit in CAPABILITIES.items() if grant.bits & bit)
+        return ["deny"] if grant is None else _words(grant)
+
+    def resultant(self) -> dict[str, dict[str, list[str]]]:
+        """All patterns with their capabilities, templates filled in: ``{"exact_paths": .., "glob_paths": ..}``.
+
+        As ``sys/internal/ui/resultant-acl`` has them: a prefix stands without its ``*``, a pattern with ``+`` whole.
+        """
+        globs = {grant.pattern[:-1]: _words(grant) for grant in self._prefixes.grants}
+        if self._segments is not None:
+            globs |= {grant.pattern: _words(grant) for grant in self._segments.grants}
+        return {"exact_paths": {path: _words(grant) for path, grant in self._exact.items()}, "glob_paths": globs}
 
     def may_any(self, prefix: str) -> bool:
         """Whether anything at all is granted at ``prefix`` or below it (is this mount to be shown?)."""

@@ -15,7 +15,7 @@ from strongroom.policy.rules import CAPABILITIES, DENY, Parameters, Policy, Rule
 from strongroom.policy.templating import check_template, is_templated
 from strongroom.sdk.fields import parse_duration
 
-__all__ = ["Policy", "Rule", "parse_policy", "policy_name"]
+__all__ = ["Policy", "Rule", "parse_policy", "parse_stored", "policy_name"]
 
 WHAT = "failed to parse policy"
 MAX_NAME = 256  # characters
@@ -89,6 +89,17 @@ def parse_policy(name: str, text: str) -> Policy:
     rules = tuple(_rule(block, warnings) for block in blocks(body, "path", labels=1, what=WHAT))
     templated = any(is_templated(rule.pattern) for rule in rules)
     return Policy(name=name, rules=rules, templated=templated, warnings=tuple(warnings))
+
+
+def parse_stored(name: str, text: str) -> Policy:
+    """As ``parse_policy`` for text from the store, and never raises: what cannot be read any more is ``broken``.
+
+    Its holders are then denied, with a reason in the audit record, as for a template that cannot be filled in.
+    """
+    try:
+        return parse_policy(name, text)
+    except BadRequest as cause:
+        return Policy(name=name, broken=f"policy {name}: {cause}")
 
 
 class _Place:

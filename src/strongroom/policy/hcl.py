@@ -11,6 +11,7 @@ matter: no newline is needed between items, a comma after an item is allowed, ``
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,6 +21,8 @@ from strongroom.errors import BadRequest
 from strongroom.policy.hcl_tokens import END, IDENT, MAX_TOKENS, NUMBER, STRING, Scanner, Source, Token, is_text
 
 MAX_DEPTH = 64
+
+_JSON_WORD = re.compile(r'[{}\[\],:]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 Value: TypeAlias = "str | int | float | bool | list[Value] | Body | None"
 
@@ -196,21 +199,16 @@ def _parse_json(source: Source) -> Body:
 
 def _check_json(source: Source) -> None:
     """Refuse deep or large JSON before a recursive reader sees it. One pass; broken JSON passes, to fail later."""
-    text, depth, count, at = source.text, 0, 0, 0
-    while at < len(text):
-        mark = text[at]
-        if mark == '"':
-            at += 1
-            while at < len(text) and text[at] != '"':
-                at += 2 if text[at] == "\\" else 1
-        elif mark in "{[":
+    depth = count = 0
+    for word in _JSON_WORD.finditer(source.text):
+        mark = word[0][0]
+        if mark in "{[":
             depth += 1
             if depth > MAX_DEPTH:
-                raise source.error(at, f"nested deeper than {MAX_DEPTH} levels")
+                raise source.error(word.start(), f"nested deeper than {MAX_DEPTH} levels")
         elif mark in "}]":
             depth -= 1
-        count += mark in '"{[,:'
-        at += 1
+        count += 1
     if count > MAX_TOKENS:
         raise BadRequest(f"{source.what}: more than {MAX_TOKENS} words")
 

@@ -137,6 +137,22 @@ def test_capabilities_are_listed_in_order() -> None:
     assert Acl([], root=True).capabilities("b") == ["root"] and Acl([], root=True).may_any("b")
 
 
+def test_all_patterns_are_listed() -> None:
+    rules = acl(
+        'path "a/b" { capabilities = ["read"] } path "a/*" { capabilities = ["list", "deny"] }',
+        'path "a/b" { capabilities = ["list"] } path "+/c/*" { capabilities = ["sudo"] } path "d" { }',
+    )
+    assert rules.resultant() == {
+        "exact_paths": {"a/b": ["list", "read"], "d": ["deny"]},
+        "glob_paths": {"a/": ["deny"], "+/c/*": ["sudo"]},
+    }
+    assert Acl([]).resultant() == {"exact_paths": {}, "glob_paths": {}}
+
+
+def test_capabilities_of_a_path_with_its_slash() -> None:
+    assert acl('path "a/*" { capabilities = ["read"] }').capabilities("/a/b") == ["read"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "shown", "hidden"),
     [

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from strongroom.errors import BadRequest
 from strongroom.policy.acl import Acl
-from strongroom.policy.acl_parse import parse_policy, policy_name
+from strongroom.policy.acl_parse import parse_policy, parse_stored, policy_name
 from strongroom.policy.rules import CAPABILITIES, DENY, pattern_kind
 
 
@@ -173,6 +173,13 @@ def test_root_is_no_policy_to_write() -> None:
     for name in ("root", "ROOT"):
         with pytest.raises(BadRequest, match='cannot update "root" policy'):
             parse_policy(name, "")
+
+
+def test_stored_text_that_cannot_be_read_denies_its_holders() -> None:
+    broken = parse_stored("old", "path {")
+    assert broken.broken.startswith("policy old: failed to parse policy: line 1")
+    fine = parse_stored("p", 'path "x" { capabilities = ["read"] }')
+    assert Acl([fine]).capabilities("x") == ["read"] and Acl([fine, broken]).capabilities("x") == ["deny"]
 
 
 PIECES = [
