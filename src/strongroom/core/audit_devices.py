@@ -188,14 +188,20 @@ def check_free(path: str, devices: Sequence[DeviceEntry]) -> None:
         raise BadRequest(f"no more than {MAX_DEVICES} audit devices can be enabled")
 
 
+def targets_of(devices: Sequence[DeviceEntry]) -> tuple[Target, ...]:
+    """What a sealed node may know of ``devices``: type and file of each that writes to a file, and nothing else."""
+    return tuple(
+        dict.fromkeys(
+            Target(device.type, path, parse_bool(device.options.get("fsync", ""), name="fsync"))
+            for device in devices
+            if (path := device.options.get("file_path") or device.options.get("path"))
+        )
+    )
+
+
 def targets_json(devices: Sequence[DeviceEntry]) -> bytes:
-    """The clear list: type and file of each device that writes to a file. Nothing else of a device is in it."""
-    found = [
-        Target(device.type, path, parse_bool(device.options.get("fsync", ""), name="fsync"))
-        for device in devices
-        if (path := device.options.get("file_path") or device.options.get("path"))
-    ]
-    return msgspec.json.encode(_Targets(1, tuple(dict.fromkeys(found))))
+    """The clear list."""
+    return msgspec.json.encode(_Targets(1, targets_of(devices)))
 
 
 async def read_targets(store: ClearStore) -> tuple[Target, ...]:
