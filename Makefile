@@ -1,0 +1,68 @@
+# Two commands are enough on a machine with Python 3.11 or newer, its venv module and make: `make serve`, `make test`.
+#
+# Every target that runs something first makes .venv, or brings it up to date: a stamp file in .venv carries the checksum of
+# the lock files, of pyproject.toml and of this folder's name, so a changed lock or a moved checkout is noticed.
+
+PYTHON ?= python3
+LISTEN ?= 127.0.0.1:8200
+DATA ?= ./strongroom-data
+CORPUS ?=
+WORKERS ?= 2
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check
+LOCKS := requirements/build.txt requirements/runtime.txt pyproject.toml
+SERVE_STAMP := $(VENV)/serve-$(shell (echo "$(CURDIR)"; cat $(LOCKS)) | cksum | tr ' ' '-')
+WORK_STAMP := $(VENV)/work-$(shell (echo "$(CURDIR)"; cat $(LOCKS) requirements/dev.txt) | cksum | tr ' ' '-')
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-faults lint format bench conformance conformance-doc lock clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 18
+
+serve: $(SERVE_STAMP) ## a development server on LISTEN, its data in DATA
+	@exec $(RUN) -m strongroom.server.dev --listen $(LISTEN) --data $(DATA)
+
+test: $(WORK_STAMP) ## the tests, with a short smoke of the fault suites
+	$(RUN) -m pytest -n $(WORKERS) -m "not faults"
+
+test-faults: $(WORK_STAMP) ## the long fault and fuzz suites
+	$(RUN) -m pytest -n $(WORKERS) -m faults
+
+lint: $(WORK_STAMP) ## ruff, mypy and the floors of the house
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(WORK_STAMP) ## let ruff put the code in shape
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(WORK_STAMP) ## the figures of docs/performance.md
+	$(RUN) -m benchmarks
+
+conformance: $(WORK_STAMP) ## compare with CORPUS, a folder of recorded answers, or with the project's own list of routes
+	$(RUN) -m conformance $(if $(CORPUS),--corpus $(CORPUS)) $(CONFORMANCE)
+
+clean: ## remove what was made, but never the data
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The environment. What serves needs neither test tools nor a compiler; hatchling comes from a lock file too, so that
+# nothing is downloaded that is not pinned by a hash.
+
+$(SERVE_STAMP):
+	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11) and "Strongroom needs Python 3.11 or newer")'
+	@$(RUN) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/build.txt
+	$(PIP) install --quiet --require-hashes -r requirements/runtime.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/serve-*
+	@touch $@
+
+$(WORK_STAMP): $(SERVE_STAMP)
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@rm -f $(VENV)/work-*
+	@touch $@
