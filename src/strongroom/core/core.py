@@ -204,14 +204,23 @@ class Core:
     def sealed(self) -> bool:
         return self.barrier is None
 
-    async def initialize(self, config: SealConfig, *, token: str = "") -> InitResult:
-        """A new vault: shares and root token. It stays sealed."""
+    async def initialize(
+        self, config: SealConfig, *, token: str = "", record: Callable[[InitResult], Awaitable[None]] | None = None
+    ) -> InitResult:
+        """A new vault: shares and root token. It stays sealed.
+
+        ``record`` is told the result before anything is stored; if it raises, nothing was initialised.
+        """
         root: list[str] = []
 
         async def seed(first: Any) -> None:
             root.append(await first_entries(self, first, token=token))
 
-        result = await self.keeper.initialize(config, seed)
+        async def tell(result: InitResult) -> None:
+            if record is not None:
+                await record(msgspec.structs.replace(result, root_token=root[0]))
+
+        result = await self.keeper.initialize(config, seed, before_commit=tell)
         return msgspec.structs.replace(result, root_token=root[0])
 
     async def submit(self, share: str) -> SealStatus:

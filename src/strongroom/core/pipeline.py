@@ -5,9 +5,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from strongroom.core.router import Router
+from strongroom.core.router import Router, nowhere
+from strongroom.errors import VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Op, Request, Response
+
+
+RECORDED = "recorded"  # note of a call whose answer was recorded before its effect (init: keys must not be lost)
 
 
 class Recorder(Protocol):
@@ -60,7 +64,10 @@ class Pipeline:
         Raises:
             VaultError: refused or failed; already recorded when it reaches the caller.
         """
-        match, path = self._router(request.namespace).match(request.op, request.path)
+        try:
+            match, path = self._router(request.namespace).match(request.op, request.path)
+        except VaultError as error:
+            match, path = nowhere(error), request.path
         call = Call(request, match)
         if path != request.path:
             call.request = msgspec.structs.replace(request, path=path)

@@ -62,7 +62,7 @@ class Router:
         """
         mount = self.mount_of(path)
         if mount is None:
-            return _nowhere(NotFound(f'no handler for route "{path}". route entry not found.')), path
+            return nowhere(NotFound(f'no handler for route "{path}". route entry not found.')), path
         start = len(mount.path)
         known = False
         for pattern, route in mount.routes:
@@ -100,7 +100,8 @@ def _at(mount: Mounted, route: Route, params: dict[str, str], refusal: VaultErro
     return Match(mount.path, route, params, refusal, mount.type, mount.accessor, mount.mount_class, mount.uuid)
 
 
-def _nowhere(refusal: VaultError) -> Match:
+def nowhere(refusal: VaultError) -> Match:
+    """A match that leads nowhere; ``refusal`` is raised once the caller is known and recorded."""
     return Match("", _NOWHERE, {}, refusal)
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from strongroom.core.audit import Audit, OpenSink, Trail
-from strongroom.core.audit_devices import DeviceEntry, Target
+from strongroom.core.audit_devices import DeviceEntry, targets_of
 from strongroom.core.audit_record import Rules
 from strongroom.core.audit_sealed import SealedAudit
-from strongroom.errors import BadRequest
+from strongroom.core.pipeline import RECORDED
+from strongroom.errors import AuditFailed, BadRequest
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Response
 from strongroom.sdk.storage import Backend
@@ -32,11 +33,7 @@ class AuditSwitch:
     ) -> None:
         self._backend, self._open_sink, self._configured, self._now = backend, open_sink, configured, now
         self._required = required
-        self._targets = [
-            Target(type=e.type, file_path=e.options.get("file_path") or e.options.get("path", ""))
-            for e in configured
-            if e.options.get("file_path") or e.options.get("path")
-        ]
+        self._targets = targets_of(configured)
         self._sealed = SealedAudit(self._targets, open_sink=open_sink, now=now, required=required)
         self._open: Audit | None = None
         self._space: Any = None
@@ -48,9 +45,10 @@ class AuditSwitch:
         await trail.request(call, refusal)
 
     async def response(self, call: Call, outcome: Response | BaseException) -> None:
-        trail: Trail | None = call.notes.pop(_NOTE, None)
-        if trail is not None:
-            await trail.response(call, outcome)
+        trail: Trail | None = call.notes.get(_NOTE)
+        if trail is None or (call.notes.get(RECORDED) and not isinstance(outcome, BaseException)):
+            return
+        await trail.response(call, outcome)
 
     async def _sealed_trail(self) -> SealedAudit:
         """The list of targets is read again each time the node was sealed."""
@@ -115,8 +113,20 @@ class AuditSwitch:
         return self._devices().hash(path, text)
 
     def reopen(self) -> None:
-        """Open every target anew (SIGHUP)."""
-        (self._open or self._sealed).reopen()
+        """Open every target anew (SIGHUP): also those that only the sealed node writes to.
+
+        Raises:
+            AuditFailed: one could not be opened; the others were.
+        """
+        trails = [trail for trail in (self._open, self._sealed) if trail is not None]
+        failed: list[AuditFailed] = []
+        for trail in trails:
+            try:
+                trail.reopen()
+            except AuditFailed as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def close(self) -> None:
         """Close every target."""

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from strongroom.core.seal import SealConfig, SealStatus
+from strongroom.core.pipeline import RECORDED
+from strongroom.core.seal import InitResult, SealConfig, SealStatus
 from strongroom.errors import BadRequest, VaultError
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import Flag, Text, parse_bool
@@ -28,6 +29,11 @@ class UnsealArgs(msgspec.Struct, frozen=True, kw_only=True):
     key: Text = Text("")
     reset: Flag = Flag(0)
     migrate: Flag = Flag(0)
+
+
+def _made(result: InitResult) -> Response:
+    data = {"keys": list(result.keys), "keys_base64": list(result.keys_base64), "root_token": result.root_token}
+    return Response(data=data, bare=True)
 
 
 _CODES = {
@@ -68,10 +74,16 @@ class SealRoutes:
             raise BadRequest("Vault is already initialized")
         if args.recovery_shares or args.recovery_threshold:
             raise BadRequest("parameters recovery_shares,recovery_threshold not applicable to seal type shamir")
-        made = await self._core.initialize(SealConfig(args.secret_shares, args.secret_threshold))
+
+        async def record(result: InitResult) -> None:
+            """Shares that nobody received would be lost for good: no response record, no vault."""
+            await self._core.audit.response(call, _made(result))
+            call.notes[RECORDED] = True
+
+        config = SealConfig(args.secret_shares, args.secret_threshold)
+        made = await self._core.initialize(config, record=record)
         call.notes["transition"] = "initialized"
-        data = {"keys": list(made.keys), "keys_base64": list(made.keys_base64), "root_token": made.root_token}
-        return Response(data=data, bare=True)
+        return _made(made)
 
     async def unseal(self, call: Call, args: UnsealArgs) -> Response:
         core = self._core
