@@ -27,6 +27,8 @@ class Acl(Protocol):
 
     def may_any(self, prefix: str) -> bool: ...
 
+    def resultant(self) -> dict[str, Any]: ...
+
 
 class PolicyLanguage(Protocol):
     """How policy text becomes an Acl; ``strongroom.policy`` is given by ``vault.assemble``."""
@@ -36,6 +38,9 @@ class PolicyLanguage(Protocol):
 
     def parse(self, name: str, text: str) -> Any:
         """A parsed policy. Raises BadRequest with line and column."""
+
+    def parse_stored(self, name: str, text: str) -> Any:
+        """A policy that was accepted once; unreadable text gives one that denies everything."""
 
     def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
         """One Acl of parsed policies, templates filled in from ``identity``."""
@@ -83,7 +88,7 @@ class PolicyStore:
         if name in self._parsed:
             return self._parsed[name]
         stored = await self.get(name)
-        policy = None if stored is None else self._language.parse(name, stored.text)
+        policy = None if stored is None else self._language.parse_stored(name, stored.text)
         if policy is not None:
             self._parsed[name] = policy
         return policy
@@ -174,7 +179,7 @@ class Policies:
             )
         )
         if not decision.allowed:
-            call.policy_results = {"allowed": False}
+            call.policy_results = {"allowed": False, "reason": decision.reason, "rule": decision.rule}
             raise PermissionDenied(by_policy=True)
         call.policy_results = {
             "allowed": True,

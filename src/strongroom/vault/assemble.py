@@ -17,7 +17,7 @@ from strongroom.core.sys import System
 from strongroom.core.token_engine import TokenEngine
 from strongroom.errors import BadRequest
 from strongroom.policy.acl import Acl
-from strongroom.policy.acl_parse import parse_policy
+from strongroom.policy.acl_parse import parse_policy, parse_stored
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
 from strongroom.policy.templating import render
 from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
@@ -126,6 +126,9 @@ class Language:
 
     def parse(self, name: str, text: str) -> Any:
         return parse_policy(name, text)
+
+    def parse_stored(self, name: str, text: str) -> Any:
+        return parse_stored(name, text)
 
     def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
         return Acl([render(policy, identity) for policy in policies])

@@ -103,16 +103,7 @@ class InternalRoutes:
         if call.caller.root:
             return Response(data={"root": True})
         store = self._core.space(call.request.namespace).policies
-        exact: dict[str, Any] = {}
-        glob: dict[str, Any] = {}
-        acl = await store.acl(call.caller)
-        for name in call.caller.policies:
-            policy = await store.parsed(name)
-            for rule in policy.rules if policy is not None else ():
-                where = glob if "*" in rule.path or "+" in rule.path else exact
-                key = rule.path.removesuffix("*")
-                where[key] = {"capabilities": acl.capabilities(key)}
-        return Response(data={"root": False, "exact_paths": exact, "glob_paths": glob})
+        return Response(data={"root": False, **(await store.acl(call.caller)).resultant()})
 
     async def openapi(self, call: Call, args: SpecArgs) -> Response:
         space = self._core.space(call.request.namespace)
