@@ -66,7 +66,7 @@ class Tokens:
         if cached is not None:
             if await self._still(cached):
                 return cached.found
-            del self._cache[token]
+            self._cache.pop(token, None)  # another thread may have been quicker
         if token.startswith(BATCH_PREFIX):
             return await self._find_batch(token)
         return await self._load(self.hash(token), token)
