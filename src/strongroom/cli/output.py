@@ -145,7 +145,13 @@ def envelope(body: Mapping[str, Any]) -> dict[str, Any]:
             "data": dict(body),
             "warnings": None,
         }
-    return {key: body.get(key) for key in _ENVELOPE if body.get(key) is not None or key not in _ONLY_WHEN_SET}
+    shown = {key: body.get(key) for key in _ENVELOPE if body.get(key) is not None or key not in _ONLY_WHEN_SET}
+    for key in ("auth", "wrap_info"):
+        if not isinstance(shown.get(key, {}), dict):
+            del shown[key]
+    if not isinstance(shown["data"], dict | None):
+        shown["data"] = {"data": shown["data"]}
+    return shown
 
 
 def auth_rows(auth: Mapping[str, Any]) -> list[tuple[str, str]]:

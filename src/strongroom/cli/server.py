@@ -40,19 +40,25 @@ def server(session: Session, config: tuple[str, ...], log_level: str | None, **f
     level = {"warning": "warn", "err": "error"}.get(level, level)
     if level and level not in LEVELS:
         raise Misused("unknown -log-level", f"use one of {', '.join(LEVELS)}")
+    dev = bool(flags["dev"] or flags["dev_tls"])
+    _check_flags(session, config, flags, dev)
     main = importlib.import_module("strongroom.server.main")
     if flags["check_config"]:
-        if not config:
-            raise Misused("-check-config needs -config")
         return int(main.check(list(config)) or 0)
-    if flags["dev"] or flags["dev_tls"]:
+    if dev:
         return int(main.run_dev(dev_options(session, config, level, flags)) or 0)
-    given = [f"-{name.replace('_', '-')}" for name in _DEV_FLAGS if flags[name]]
-    if given:
-        raise Misused(f"{given[0]} goes with -dev only")
-    if not config and not variable(session.environ, "LOCAL_CONFIG"):
-        raise Misused("no configuration is given", "name it with -config, or try the server with -dev")
     return int(main.run(list(config), level) or 0)
+
+
+def _check_flags(session: Session, config: tuple[str, ...], flags: dict[str, Any], dev: bool) -> None:
+    """Refuse flags that do not go together."""
+    if flags["check_config"] and not config:
+        raise Misused("-check-config needs -config")
+    given = [f"-{name.replace('_', '-')}" for name in _DEV_FLAGS if flags[name]]
+    if given and not dev:
+        raise Misused(f"{given[0]} goes with -dev only")
+    if not dev and not config and not variable(session.environ, "LOCAL_CONFIG"):
+        raise Misused("no configuration is given", "name it with -config, or try the server with -dev")
 
 
 def dev_options(session: Session, config: tuple[str, ...], level: str, flags: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""The command ``operator migrate``: copies a store into another while no server runs on either."""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from strongroom.cli import terminal
+from strongroom.cli.command import command, switch, value
+from strongroom.cli.hints import Misused
+from strongroom.cli.session import Session
+from strongroom.errors import BadRequest
+
+SOURCE, DESTINATION = "storage_source", "storage_destination"
+
+
+@command(
+    "migrate",
+    value("config", f"File with one {SOURCE} and one {DESTINATION} stanza."),
+    value("start", "Accepted for Vault's sake: a copy that was broken off goes on by itself."),
+    switch("reset", "Accepted for Vault's sake: no lock is left behind by a copy."),
+    value("max-parallel", "Accepted for Vault's sake.", kind=int),
+    form=False,
+    http=False,
+)
+def migrate(session: Session, config: str | None, **_: Any) -> int:
+    """Copy one store into another. What is copied stays encrypted; a copy that was broken off goes on."""
+    if not config:
+        raise Misused("no configuration is given", "name it with -config")
+    source, destination = read_stanzas(config)
+    from strongroom.storage.completion import drive
+    from strongroom.vault.assemble import open_backend
+
+    migration = importlib.import_module("strongroom.storage.migrate")
+    bar = Progress()
+    origin = open_backend(source)
+    try:
+        target = open_backend(destination)
+        try:
+            drive(migration.copy(origin, target, progress=bar))
+        finally:
+            drive(target.close())
+    finally:
+        drive(origin.close())
+        bar.done()
+    terminal.say("Success! All of the keys have been migrated.")
+    return 0
+
+
+def read_stanzas(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The source and the destination named in a file, each as ``{kind: options}``. Raises ``BadRequest``."""
+    from strongroom.server.config_read import read_files
+
+    root = read_files([path])
+    found: list[dict[str, Any]] = []
+    for name in (SOURCE, DESTINATION):
+        blocks = [block for outer in root.blocks(name) for block in outer.split(1)]
+        if len(blocks) != 1:
+            raise BadRequest(f'{path}: needs one {name} stanza, as {name} "lmdb" {{ path = "..." }}')
+        found.append({blocks[0].labels[0]: blocks[0].place(name).scalars()})
+    if _same(found[0], found[1]):
+        raise BadRequest(f"{path}: source and destination are the same store")
+    return found[0], found[1]
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    import os
+
+    def place(store: Mapping[str, Any]) -> str:
+        ((_, options),) = store.items()
+        return os.path.realpath(str(options.get("path", "")))
+
+    return place(one) == place(other)
+
+
+class Progress:
+    """A line on the terminal that shows how far a copy is; silent in a pipe."""
+
+    def __init__(self) -> None:
+        self._tty = sys.stderr.isatty()
+        self._shown = 0.0
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        import time
+
+        now = time.monotonic()
+        if not self._tty or (now - self._shown < 0.1 and done != total):
+            return
+        self._shown = now
+        if total:
+            filled = 30 * done // total
+            text = f"[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} keys"
+        else:
+            text = f"{done} keys"
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+    def done(self) -> None:
+        if self._tty and self._shown:
+            sys.stderr.write("\r\x1b[K")
