@@ -163,18 +163,6 @@ class Leases:
                         await self._storage.commit([Write(folder + name, None)])
             after = rows[-1][0]
 
-    async def count(self) -> int:
-        """How many leases there are, found by paging the expiry index's names."""
-        total, after = 0, ""
-        while seconds := await self._storage.list(self.keys.exp, after=after, limit=1000):
-            for folder in seconds:
-                name = ""
-                while names := await self._storage.list(self.keys.exp + folder, after=name, limit=1000):
-                    total += len(names)
-                    name = names[-1]
-            after = seconds[-1]
-        return total
-
 
 class LeaseStep:
     """Handler: an engine's wish for a lease becomes a lease id in the answer."""

@@ -68,7 +68,7 @@ class Router:
         for pattern, route in mount.routes:
             hit = pattern.fullmatch(path, start)
             if hit is None:
-                known = known or pattern.fullmatch(_other_slash(path), start) is not None
+                known = known or (path[-1] != "/" and pattern.fullmatch(path + "/", start) is not None)
                 continue
             if op in route.ops or op is Op.HELP or (op is Op.CREATE and Op.UPDATE in route.ops):
                 params = hit.groupdict()
@@ -103,11 +103,6 @@ def _at(mount: Mounted, route: Route, params: dict[str, str], refusal: VaultErro
 def nowhere(refusal: VaultError) -> Match:
     """A match that leads nowhere; ``refusal`` is raised once the caller is known and recorded."""
     return Match("", _NOWHERE, {}, refusal)
-
-
-def _other_slash(path: str) -> str:
-    """A list path without its slash, any other with one: tells "not this operation" from "no such path"."""
-    return path[:-1] if path.endswith("/") else path + "/"
 
 
 def _fold(path: str, hit: "msgspec.Raw | object", names: Sequence[str]) -> tuple[str, dict[str, str]]:

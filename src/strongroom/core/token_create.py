@@ -8,14 +8,14 @@ import msgspec
 from strongroom.core.namespace import Namespace
 from strongroom.core.token_auth import shown_auth, store
 from strongroom.core.token_entry import TokenEntry
-from strongroom.core.token_roles import Role, TokenRoles, check_policies
+from strongroom.core.token_roles import Role, TokenRoles, check_policies, matches
 from strongroom.core.tokens import Found
 from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import BadRequest, PermissionDenied
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import Duration, Flag, StrList, StrMap, Text
 from strongroom.sdk.request import Op, Response
-from strongroom.sdk.token_fields import check_cidrs, normalize_policies
+from strongroom.sdk.token_fields import check_cidrs, cidrs_within, normalize_policies
 
 
 class CreateArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class TokenCreate:
         policies = _policies(args, role, parent, sudo=sudo)
         entry, warnings = self._entry(call, args, role, parent, kind, policies)
         if orphan or args.no_parent or (role is not None and role.orphan):
-            entry = msgspec.structs.replace(entry, parent="")
+            entry = msgspec.structs.replace(entry, parent="", entity_id="")
         token, entry = await store(space.tokens, entry, token=str(args.id), parent=parent)
         return Response(auth=shown_auth(entry, token), warnings=warnings)
 
@@ -108,7 +108,7 @@ class TokenCreate:
                 raise BadRequest("custom token ID has characters that no header can carry")
         if args.no_parent and not orphan and not sudo:
             raise BadRequest("root or sudo privileges required to create orphan token")
-        if args.period and not sudo and role is None:
+        if args.period and not sudo:
             raise BadRequest("root or sudo privileges required to create periodic token")
         if args.entity_alias:
             raise BadRequest("entity_alias needs a role that allows it")
@@ -129,10 +129,12 @@ class TokenCreate:
         ttl, warnings = bounded_ttl(
             asked=asked, default=default_ttl, maximum=max_ttl, explicit_max=explicit, period=period
         )
+        if "root" in policies and kind == "batch":
+            raise BadRequest("batch tokens cannot be root tokens")
         if "root" in policies and not asked and not period and not explicit and not parent.entry.expires:
             ttl, warnings = 0, ()
         suffix = f"/{role.path_suffix}" if role is not None and role.path_suffix else ""
-        cidrs = (role.bound_cidrs if role else ()) or parent.entry.bound_cidrs
+        cidrs = (role.bound_cidrs if role else ()) or _cidrs(args, parent)
         entry = TokenEntry(
             accessor="",
             policies=policies,
@@ -146,7 +148,7 @@ class TokenCreate:
             meta=dict(args.meta) or None,
             parent=parent.id,
             role=role.name if role else "",
-            bound_cidrs=check_cidrs(args.bound_cidrs, name="bound_cidrs") or cidrs,
+            bound_cidrs=cidrs,
             entity_id=parent.entry.entity_id,
             type=kind,
             mount_accessor=self._mount.accessor,
@@ -169,6 +171,16 @@ def _kind(args: CreateArgs, role: Role | None) -> str:
     return wanted or role.token_type.removeprefix("default-")
 
 
+def _cidrs(args: CreateArgs, parent: Found) -> tuple[str, ...]:
+    """Where the child may be used from: never from where its creator may not."""
+    asked = check_cidrs(args.bound_cidrs, name="bound_cidrs")
+    if not asked:
+        return parent.entry.bound_cidrs
+    if not cidrs_within(asked, parent.entry.bound_cidrs):
+        raise BadRequest("bound_cidrs must lie within those of the parent")
+    return asked
+
+
 def _policies(args: CreateArgs, role: Role | None, parent: Found, *, sudo: bool) -> tuple[str, ...]:
     """The child's policies: never more than the creator has, unless the creator has sudo (threat CVE-2024-55949)."""
     asked = {name.lower().strip() for name in args.policies}
@@ -176,25 +188,23 @@ def _policies(args: CreateArgs, role: Role | None, parent: Found, *, sudo: bool)
     wanted = tuple(sorted({*normalize_policies(asked - {"root"}), *(("root",) if root else ())}))
     if root and len(wanted) > 1:
         raise BadRequest("root tokens may not have other policies")
+    no_default = bool(args.no_default_policy)
     if role is not None:
-        wanted = check_policies(role, wanted)
-        if not wanted and not (role.allowed_policies or role.allowed_policies_glob):
-            wanted = tuple(p for p in parent.entry.policies if p != "root") or wanted
-        if "root" in wanted and not parent.caller.root:
-            raise BadRequest("root tokens may not be created without parent token being root")
-        no_default = role.no_default_policy or bool(args.no_default_policy)
+        no_default = no_default or role.no_default_policy or matches(
+            "default", role.disallowed_policies, role.disallowed_policies_glob
+        )
+    if role is not None and role.limits_policies:
+        wanted = check_policies(role, wanted or (() if role.allows_by_name else parent.entry.policies))
     else:
         wanted = wanted or parent.entry.policies
         if not sudo and not {*wanted} <= {*parent.entry.policies, "default"}:
             raise BadRequest("child policies must be subset of parent")
-        if "root" in wanted and not parent.caller.root:
-            raise BadRequest("root tokens may not be created without parent token being root")
-        no_default = bool(args.no_default_policy)
-    if "root" in wanted:
-        return ("root",)
-    if no_default:
-        return tuple(p for p in wanted if p != "default" or "default" in asked)
-    return tuple(sorted({*wanted, "default"}))
+    if "root" in wanted and not parent.caller.root:
+        raise BadRequest("root tokens may not be created without parent token being root")
+    if wanted == ("root",):
+        return wanted
+    names = {*wanted} - {"default"} if no_default else {*wanted, "default"}
+    return tuple(sorted(names - {"root"}))
 
 
 def _display_name(name: str) -> str:

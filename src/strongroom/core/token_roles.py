@@ -1,5 +1,6 @@
 """Token roles: what tokens made through ``auth/token/create/<role>`` may be (auth/token/roles)."""
 
+from collections.abc import Container, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,7 +11,7 @@ from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import UNSET, Duration, Flag, StrList, Text, UnsetType
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
-from strongroom.sdk.token_fields import check_cidrs
+from strongroom.sdk.token_fields import check_cidrs, normalize_policies
 
 _TYPES = ("service", "batch", "default-service", "default-batch")
 
@@ -33,6 +34,16 @@ class Role(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     no_default_policy: bool = False
     num_uses: int = 0
     token_type: str = "default-service"
+
+    @property
+    def allows_by_name(self) -> bool:
+        """Whether the role says which policies its tokens may have."""
+        return bool(self.allowed_policies or self.allowed_policies_glob)
+
+    @property
+    def limits_policies(self) -> bool:
+        """Whether the role decides about policies at all; if not, the creator's own are the limit."""
+        return self.allows_by_name or bool(self.disallowed_policies or self.disallowed_policies_glob)
 
 
 class RoleArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +147,9 @@ class TokenRoles:
             raise BadRequest("token_num_uses must not be negative")
         if "bound_cidrs" in changes:
             changes["bound_cidrs"] = check_cidrs(changes["bound_cidrs"], name="token_bound_cidrs")
+        for name in ("allowed_policies", "disallowed_policies"):
+            if name in changes:
+                changes[name] = normalize_policies(changes[name])
         role = msgspec.structs.replace(role, **changes)
         await self._storage.commit([Write(f"roles/{role.name}", msgspec.json.encode(role))])
         return Response()
@@ -162,25 +176,29 @@ def check_policies(role: Role, wanted: tuple[str, ...]) -> tuple[str, ...]:
 
     Args:
         role: the role.
-        wanted: policies of the request, () = all that the role allows.
+        wanted: policies of the request, () = all that the role names.
 
     Raises:
         BadRequest: a wanted policy is not allowed, or is disallowed.
     """
-    limited = role.allowed_policies or role.allowed_policies_glob
-    if limited:
+    if role.allows_by_name:
         allowed = {*role.allowed_policies} | (set() if role.no_default_policy else {"default"})
         for name in wanted:
-            if name not in allowed and not any(fnmatchcase(name, glob) for glob in role.allowed_policies_glob):
+            if not matches(name, allowed, role.allowed_policies_glob):
                 raise BadRequest(
                     f"token policies ({_list(wanted)}) must be subset of the role's allowed policies "
                     f"({_list(role.allowed_policies)}) or glob policies ({_list(role.allowed_policies_glob)})"
                 )
         wanted = wanted or role.allowed_policies
     for name in wanted:
-        if name in role.disallowed_policies or any(fnmatchcase(name, g) for g in role.disallowed_policies_glob):
+        if matches(name, role.disallowed_policies, role.disallowed_policies_glob):
             raise BadRequest(f'token policy "{name}" is disallowed by this role')
     return wanted
+
+
+def matches(name: str, names: Container[str], globs: Iterable[str]) -> bool:
+    """Whether ``name`` is one of ``names`` or fits one of ``globs`` (shell patterns, case counts)."""
+    return name in names or any(fnmatchcase(name, glob) for glob in globs)
 
 
 def _list(names: tuple[str, ...]) -> str:

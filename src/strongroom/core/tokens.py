@@ -180,7 +180,13 @@ class Tokens:
         return seal_batch(self._secrets.batch, entry, os.urandom(12))
 
     def draft(self, entry: TokenEntry) -> TokenEntry:
-        """``entry`` with accessor and times filled in from its ``ttl`` and the clock."""
+        """``entry`` with accessor and times filled in from its ``ttl`` and the clock.
+
+        Raises:
+            BadRequest: it would never expire, and is no root token (threat CVE-2021-32923).
+        """
+        if entry.ttl <= 0 and (entry.ttl < 0 or "root" not in entry.policies):
+            raise BadRequest("a token needs a lease of at least one second")
         now = self._now()
         name = accessor() if entry.type != "batch" else ""
         return msgspec.structs.replace(entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0)

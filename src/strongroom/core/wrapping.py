@@ -89,7 +89,7 @@ async def wrap(space: Namespace, text: str, *, ttl: int, path: str, wrapped_acce
 async def find(space: Namespace, token: str) -> Found:
     """The live wrapping token. Raises BadRequest (never 403: the path needs no token, wire facts B.2)."""
     found = await space.tokens.find(token) if token else None
-    if found is None or found.entry.policies != (POLICY,):
+    if found is None or found.entry.policies != (POLICY,) or not found.entry.creation_path:
         raise BadRequest(_GONE)
     return found
 

@@ -108,7 +108,12 @@ class HostRoutes:
         if not rows:
             raise NotFound
         info = {
-            version: {"build_date": None, "previous_version": previous, "timestamp_installed": rfc3339(when)}
+            version: {
+                "build_date": "",
+                "commit_date": "",
+                "previous_version": previous,
+                "timestamp_installed": rfc3339(when),
+            }
             for version, previous, when in rows
         }
         return Response(data={"keys": list(info), "key_info": info})

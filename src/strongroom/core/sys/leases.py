@@ -6,6 +6,7 @@ import msgspec
 
 from strongroom.core.clock import rfc3339
 from strongroom.core.lease_entry import LeaseEntry
+from strongroom.core.leases import Failures
 from strongroom.core.namespace import Namespace
 from strongroom.core.token_engine import renew
 from strongroom.errors import BadRequest, NotFound
@@ -138,12 +139,15 @@ class LeaseRoutes:
         return Response(status=202, warnings=(note,))
 
     async def count(self, call: Call, args: NoArgs) -> Response:
-        leases = self._space(call).leases
-        if call.request.data.get("type") == "irrevocable":
-            return Response(data={"lease_count": len(await leases.irrevocable()), "counts": {}})
-        return Response(data={"lease_count": await leases.count(), "counts": {}})
+        return Response(data={"lease_count": len(await self._stuck(call)), "counts": {}})
+
+    async def _stuck(self, call: Call) -> Failures:
+        """Only irrevocable leases are counted and listed, and only when asked for by that name."""
+        if str(call.request.data.get("type", "")).lower() != "irrevocable":
+            raise NotFound
+        return await self._space(call).leases.irrevocable()
 
     async def irrevocable(self, call: Call, args: NoArgs) -> Response:
-        stuck = await self._space(call).leases.irrevocable()
+        stuck = await self._stuck(call)
         rows = [{"lease_id": lease_id, "error": error} for lease_id, error in stuck]
         return Response(data={"lease_count": len(rows), "leases": rows})

@@ -117,7 +117,7 @@ class MountRoutes:
 
     async def read(self, call: Call, args: EnableArgs) -> Response:
         _, entry = self._entry(call, args.path)
-        return Response(data=shown(entry))
+        return Response(data=shown(entry), flat=True)
 
     async def enable(self, call: Call, args: EnableArgs) -> Response:
         space, path = self._where(call, args.path)
@@ -136,6 +136,8 @@ class MountRoutes:
             options = {str(k): str(v) for k, v in inner_options.items()}
         if kind == "kv" and (options or {}).get("version", "1") not in ("1", "2"):
             raise BadRequest("kv version must be 1 or 2")
+        if options is None and path.startswith("auth/"):
+            options = {}
         config = _changed(MountConfig(), convert(inner, ConfigArgs), self._core.limits.max_lease_ttl)
         entry = space.mounts.new_entry(
             path,

@@ -48,6 +48,10 @@ class RotateArgs(msgspec.Struct, frozen=True, kw_only=True):
     enabled: Flag | UnsetType = UNSET
 
 
+# What the later paths show while nothing is under way: of a change of shares, of a new root token.
+_IDLE = (("n", "required", "started", "t"), ("complete", "otp", "otp_length", "progress", "required", "started"))
+
+
 class OperatorRoutes:
     """See the module."""
 
@@ -118,8 +122,12 @@ class OperatorRoutes:
 
     def _shown(self, call: Call, status: msgspec.Struct) -> Response:
         """Bare on Vault's own paths, in an envelope on the later ones."""
-        bare = call.request.path.startswith(("sys/rekey/", "sys/generate-root/"))
-        return Response(data=msgspec.to_builtins(status), bare=bare)
+        data = msgspec.to_builtins(status)
+        if call.request.path.startswith(("sys/rekey/", "sys/generate-root/")):
+            return Response(data=data, bare=True)
+        if data.get("started") is False:
+            data = {name: data[name] for name in _IDLE["encoded_token" in data]}
+        return Response(data=data)
 
     def _nonce(self, call: Call, nonce: Any) -> str | None:
         """The nonce that a cancel must show: none when a token with sudo asks."""
