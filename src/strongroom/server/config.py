@@ -118,13 +118,15 @@ _IGNORED = """
 """
 
 
-def load(paths: Sequence[str], environ: Mapping[str, str] = os.environ) -> ServerConfig:
+def load(paths: Sequence[str], environ: Mapping[str, str] = os.environ, *, partial: bool = False) -> ServerConfig:
     """The configuration in ``paths`` (files or folders), VAULT_LOCAL_CONFIG and the environment, the later winning.
+
+    ``partial``: storage and listeners may be missing (they come from elsewhere).
 
     Raises:
         BadRequest: ``<file>: line N: <what is wrong>``; never quotes a value.
     """
-    return _build(read_files(paths, environ.get("VAULT_LOCAL_CONFIG", "")), environ)
+    return _build(read_files(paths, environ.get("VAULT_LOCAL_CONFIG", "")), environ, partial=partial)
 
 
 def check_config(path: str, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -139,7 +141,7 @@ def check_config(path: str, environ: Mapping[str, str] = os.environ) -> list[str
     return [*problems, *(f"warning: {line}" for line in config.warnings)]
 
 
-def _build(root: Place, environ: Mapping[str, str]) -> ServerConfig:
+def _build(root: Place, environ: Mapping[str, str], *, partial: bool) -> ServerConfig:
     values: dict[str, Any] = {name: root.text(name) for name in _TEXTS}
     values |= {name: root.flag(name) for name in _FLAGS}
     defaults = ServerConfig()
@@ -150,12 +152,14 @@ def _build(root: Place, environ: Mapping[str, str]) -> ServerConfig:
         values[name] = _word(name, root.text(name, getattr(defaults, name)))
     warnings: list[str] = []
     values["listeners"] = tuple(_listeners(root, warnings))
-    values["storage"] = _storage(root)
+    values["storage"] = _storage(root, partial=partial)
     values["audit"] = tuple(_audit(root))
     values["telemetry"] = {k: v for block in root.blocks("telemetry") for k, v in _scalars(block).items()}
     root.ignore(_IGNORED)
     values["warnings"] = (*root.unknown(), *warnings)
     _override(values, environ)
+    if not partial and not values["listeners"]:
+        raise BadRequest("no listener is configured")
     _check(values)
     return ServerConfig(**values)
 
@@ -194,8 +198,6 @@ def _item(key: str, text: str) -> Any:
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    if not values["listeners"]:
-        raise BadRequest("no listener is configured")
     if not 0 <= values["workers"] <= MAX_WORKERS:
         raise BadRequest(f"workers must be between 1 and {MAX_WORKERS}, or 0 for one per core")
     if values["default_lease_ttl"] > values["max_lease_ttl"]:
@@ -214,8 +216,10 @@ def _listeners(root: Place, warnings: list[str]) -> list[Listener]:
     return found
 
 
-def _storage(root: Place) -> Storage:
+def _storage(root: Place, *, partial: bool) -> Storage:
     found = [block for key in ("storage", "backend") for outer in root.blocks(key) for block in outer.split(1)]
+    if not found and partial:
+        return Storage()
     if not found:
         raise BadRequest('no storage is configured (storage "lmdb" { path = "..." })')
     block = found[-1]

@@ -54,7 +54,7 @@ class WireWrap(msgspec.Struct):
     wrapped_accessor: str | msgspec.UnsetType
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The field types of ``sdk.fields`` that found their way into an answer."""
     if isinstance(value, Flag):
         return bool(value)
@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
     raise NotImplementedError(type(value).__name__)  # the type only: a value may be a secret
 
 
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_encode = msgspec.json.Encoder(enc_hook=plain).encode
 
 
 class Answer:

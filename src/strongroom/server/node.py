@@ -54,6 +54,15 @@ class Node(Protocol):
     async def initialize(self, shares: int, threshold: int, *, root_token: str = "") -> Initialized:
         """Initialise without a client (development servers). The vault stays sealed."""
 
+    async def unseal(self, share: str) -> None:
+        """Give one share without a client (development servers)."""
+
+    async def enable_kv(self, path: str) -> None:
+        """Mount kv version 2 at ``path`` unless it is there (development servers)."""
+
+    def start_jobs(self) -> None:
+        """This process is the one that ends what has expired. Called at most once."""
+
     async def reload(self, log_level: str) -> None:
         """SIGHUP: reopen the audit files."""
 
