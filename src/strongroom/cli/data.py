@@ -15,7 +15,7 @@ def read(session: Session, path: str, data: tuple[str, ...]) -> int:
     """Read what is at PATH. K=V words become query parameters."""
     path = sanitise(path)
     answer = session.read(calls.read(path, parse_texts(data, session.stdin)))
-    if answer is None:
+    if answer is None or not answer.raw:
         raise NothingThere(f"no value found at {path}")
     return session.show_answer(answer)
 

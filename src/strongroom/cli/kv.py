@@ -146,8 +146,10 @@ def delete(session: Session, key: str, mount: str | None, versions: tuple[str, .
     place = find(session, key, mount)
     if versions and not place.versioned:
         raise Failed("this mount has no versions", "leave -versions out", code=1)
-    path = place.path("delete" if versions else "data")
-    call = calls.kv_versions(path, parse_versions(versions)) if versions else calls.delete(path)
+    path = place.path("data")
+    call = calls.delete(path)
+    if versions:
+        call = calls.kv_versions(place.path("delete"), parse_versions(versions))
     return session.show_written(session.call(call), f"Success! Data deleted (if it existed) at: {path}")
 
 

@@ -68,7 +68,7 @@ def login(session: Session, words: tuple[str, ...], **flags: Any) -> int:
 def _by_method(session: Session, method: str, path: str, words: tuple[str, ...]) -> Answer:
     fields = parse_texts(words, session.stdin)
     call = _userpass(session, path, fields) if method == "userpass" else _approle(path, fields)
-    session.override_token = ""  # whatever token there is says nothing about who logs in
+    session.use_token("")  # whatever token there is says nothing about who logs in
     return session.call(call)
 
 
@@ -76,7 +76,7 @@ def _userpass(session: Session, path: str, fields: dict[str, str]) -> Call:
     name = fields.pop("username", "") or session.environ.get("LOGNAME") or session.environ.get("USER") or ""
     if not name:
         raise Misused("the username is missing", "give it as username=NAME")
-    password = fields.pop("password", "").rstrip("\r\n") or terminal.ask_secret("Password", "give it as password=-")
+    password = fields.pop("password", "").rstrip("\r\n") or session.ask_secret("Password", "give it as password=-")
     return calls.write(f"auth/{path}/login/{name}", {"password": password, **fields})
 
 
@@ -94,10 +94,10 @@ def _with_token(session: Session, words: tuple[str, ...]) -> Answer:
     else:
         fields = parse_texts(words, session.stdin)
         token, look = fields.get("token", ""), fields.get("lookup", "true") not in ("false", "0")
-    token = token.strip() or terminal.ask_secret("Token", "give the token, or - to read it from standard input")
+    token = token.strip() or session.ask_secret("Token", "give the token, or - to read it from standard input")
     if not token:
         raise Misused("no token was given")
-    session.override_token = token
+    session.use_token(token)
     if not look:
         return Answer(200, {"auth": {"client_token": token}})
     answer = session.call(calls.token_lookup())

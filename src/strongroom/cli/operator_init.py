@@ -82,9 +82,7 @@ def unseal(session: Session, key: str | None, reset: bool | None, **_: Any) -> i
     if key == "-":
         share = session.stdin.take().strip()
     else:
-        share = (
-            key or terminal.ask_secret("Unseal Key", "give the share, or - to read it from standard input")
-        ).strip()
+        share = (key or session.ask_secret("Unseal Key", "give the share, or - to read it from standard input")).strip()
     if not share:
         raise Misused("no key share was given")
     return _after(session, session.call(calls.unseal(share)).body or {})

@@ -69,7 +69,7 @@ def share_and_nonce(
         share = session.stdin.take().strip() if key == "-" else key.strip()
     else:
         terminal.note(f"Nonce of the {what}: {current}")
-        share = terminal.ask_secret("Unseal Key", "give the share and -nonce, or - to read it from standard input")
+        share = session.ask_secret("Unseal Key", "give the share and -nonce, or - to read it from standard input")
     if not share:
         raise Misused("no key share was given")
     return share, nonce or current

@@ -32,8 +32,9 @@ class Session:
         self.field: str = flags.get("field") or ""
         self.tokens = TokenStore(environ)
         self.stdin = Stdin()
-        self.override_token: str | None = None  # what login uses in place of the current token
         self._flags = flags
+        self._token: str | None = None  # what login uses in place of the current token
+        self._settings: Settings | None = None
         self._transport: Transport | None = None
 
     def __enter__(self) -> Self:
@@ -48,6 +49,23 @@ class Session:
     @property
     def settings(self) -> Settings:
         """The environment's settings with the flags laid over them; the kept token when nothing else gives one."""
+        if self._settings is None:
+            self._settings = self._gather()
+        return self._settings
+
+    def use_token(self, token: str) -> None:
+        """From now on send ``token`` (or none, if empty) instead of the current one."""
+        self._token, self._settings = token, None
+        self.__exit__()
+        self._transport = None
+
+    def ask_secret(self, prompt: str, instead: str) -> str:
+        """Ask for a secret without echo, unless nothing may be asked; ``instead`` says what to do then."""
+        if self._flags.get("non_interactive"):
+            raise BadRequest(f"nothing may be asked (-non-interactive); {instead}")
+        return terminal.ask_secret(prompt, instead)
+
+    def _gather(self) -> Settings:
         flags = self._flags
         settings = from_environment(self.environ, max_retries=0)
         given = {
@@ -68,7 +86,7 @@ class Session:
             headers["X-Vault-Policy-Override"] = "true"
         if any(name.lower().startswith("x-vault-token") for name in headers):
             raise BadRequest("the token is given with -token or in a variable, not with -header")
-        token = self.override_token
+        token = self._token
         if token is None:
             token = flags.get("token") or settings.token or self.tokens.get()
         return settings._replace(**given, headers=tuple(headers.items()), token=token)

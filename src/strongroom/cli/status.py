@@ -16,11 +16,12 @@ SEALED = 2
 def status_rows(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The rows of the seal status table."""
     sealed = bool(status.get("sealed"))
+    recovery = "Recovery " if status.get("recovery_seal") else ""
     rows = [
-        ("Seal Type", str(status.get("type") or "")),
+        (f"{recovery}Seal Type", str(status.get("type") or "")),
         ("Initialized", output.go_value(bool(status.get("initialized")))),
         ("Sealed", output.go_value(sealed)),
-        ("Total Shares", str(status.get("n") or 0)),
+        (f"Total {recovery}Shares", str(status.get("n") or 0)),
         ("Threshold", str(status.get("t") or 0)),
     ]
     if sealed:
