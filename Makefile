@@ -23,7 +23,7 @@ help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 18
 
 serve: $(SERVE_STAMP) ## a development server on LISTEN, its data in DATA
-	@exec $(RUN) -m strongroom.server.dev --listen $(LISTEN) --data $(DATA)
+	@exec $(RUN) -m strongroom.server --development $(DATA) --listen $(LISTEN)
 
 test: $(WORK_STAMP) ## the tests, with a short smoke of the fault suites
 	$(RUN) -m pytest -n $(WORKERS) -m "not faults"
