@@ -48,7 +48,8 @@ def examine(session: Session, paths: list[str], skipped: frozenset[str]) -> list
         if name in skipped:
             continue
         try:
-            findings += [Finding(name, *rest) for rest in check(subject)]
+            for rest in check(subject):
+                findings.append(Finding(name, *rest))
         except (VaultError, OSError) as error:
             findings.append(Finding(name, FAIL, str(error)))
     return findings
@@ -94,6 +95,7 @@ def _storage(subject: Subject) -> Iterator[Rest]:
     found = os.stat(path)
     if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077:
         yield FAIL, f"{path} lets other users in", f"chmod 700 {path}"
+        return
     if found.st_uid != os.geteuid():
         yield WARN, f"{path} belongs to another user", "run this as the user the server runs as"
     if not os.access(path, os.R_OK | os.W_OK):
