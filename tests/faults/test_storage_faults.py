@@ -9,7 +9,7 @@ import pytest
 from faults import shim, storage_work
 
 KINDS = ("lmdb", "file")
-COMMITS = {"lmdb": 12, "file": 5}
+COMMITS = {"lmdb": 12, "file": 4}
 Case = tuple[str, int, str, int]
 
 
@@ -74,9 +74,9 @@ def test_every_call(kind: str, what: str, times: int, library: Path, tmp_path: P
     total = shim.run(argv(kind, tmp_path / "store", commits), library, tmp_path).calls
     shutil.rmtree(tmp_path / "store")
     served = 0
-    for at in range(1, total + 1):
+    for at in range(1, total + 1, 1 if times == 1 else 3):
         done = one(kind, library, tmp_path, at, what, times, commits)
         served += done.stdout.splitlines()[-1:] == [f"ok {commits - 1}"]
     if what != "KILL" and times == 1:
         # A single fault is over at once: the service goes on without a restart.
-        assert served >= total // 2
+        assert served >= total // 2, f"{served} of {total}"

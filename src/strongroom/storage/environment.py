@@ -5,7 +5,9 @@ last. So after a failed write nothing has to be repaired and nothing flushed aga
 with fresh descriptors, and the next commit writes and flushes all its own pages.
 """
 
+import fcntl
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from strongroom.errors import StorageFailed
-from strongroom.storage.folder import private_file, private_folder, sync_folder
+from strongroom.storage.folder import private_file, private_folder
 
 T = TypeVar("T")
 FORMAT = 1
@@ -47,20 +49,10 @@ class Environment:
 
     def _open(self) -> lmdb.Environment:
         try:
+            self._create()
             for name in ("data.mdb", "lock.mdb"):
                 os.close(private_file(os.path.join(self.path, name)))
-            if self._sync:
-                sync_folder(self.path)
-            return lmdb.open(
-                self.path,
-                map_size=self._map_size,
-                sync=self._sync,
-                metasync=self._sync,
-                mode=0o600,
-                max_readers=self._max_readers,
-                max_spare_txns=1,
-                lib_version=0,
-            )
+            return self._lmdb(self.path)
         except lmdb.Error as error:
             if "already open" in str(error):
                 raise StorageFailed(
@@ -70,18 +62,54 @@ class Environment:
         except OSError as error:
             raise StorageFailed(f"the files of the lmdb store cannot be opened: {error.strerror}") from error
 
+    def _lmdb(self, path: str) -> lmdb.Environment:
+        return lmdb.open(
+            path,
+            map_size=self._map_size,
+            sync=self._sync,
+            metasync=self._sync,
+            mode=0o600,
+            max_readers=self._max_readers,
+            max_spare_txns=1,
+            lib_version=0,
+        )
+
+    def _create(self) -> None:
+        """Make the file if it is missing: whole, beside its place, then by a rename.
+
+        LMDB itself writes the first pages of a new file in place, and cannot open a file where that was cut short.
+        """
+        path, draft = os.path.join(self.path, "data.mdb"), os.path.join(self.path, "new")
+        if _size(path):
+            return
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # against other processes that come first too
+            if _size(path):
+                return
+            shutil.rmtree(draft, ignore_errors=True)
+            os.mkdir(draft, 0o700)
+            os.chmod(draft, 0o700)
+            env = self._lmdb(draft)
+            try:
+                with env.begin(write=True) as txn:
+                    txn.put(FORMAT_KEY, b"%d" % FORMAT)
+                    txn.put(REVISION_KEY, bytes(8))
+                env.sync(True)
+            finally:
+                env.close()
+            os.rename(os.path.join(draft, "data.mdb"), path)
+            if self._sync:
+                os.fsync(folder)
+            shutil.rmtree(draft, ignore_errors=True)
+        finally:
+            os.close(folder)
+
     def _check_format(self) -> None:
         with self.env.begin() as txn:
             found = txn.get(FORMAT_KEY)
         if found is None:
-            with self.env.begin(write=True) as txn:
-                found = txn.get(FORMAT_KEY)
-                if found is None:
-                    if txn.stat()["entries"]:
-                        raise StorageFailed("the lmdb file holds something else than a strongroom store")
-                    txn.put(FORMAT_KEY, b"%d" % FORMAT)
-                    txn.put(REVISION_KEY, bytes(8))
-                    return
+            raise StorageFailed("the lmdb file holds something else than a strongroom store")
         if found != b"%d" % FORMAT:
             raise StorageFailed(
                 f"the lmdb store has format {found[:20].decode('ascii', 'replace')}, "
@@ -162,6 +190,13 @@ class Environment:
         with self.gate:
             self._closed = True
             self.env.close()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def failed(what: str, error: Any) -> StorageFailed:

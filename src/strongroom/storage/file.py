@@ -91,6 +91,10 @@ class FileStore:
     async def commit(self, writes: Sequence[Write], *, expect: Mapping[str, int] = {}) -> None:
         await self._writer.submit(Job(writes, expect))
 
+    def last_revision(self) -> int:
+        """The greatest revision given so far."""
+        return self._tree.last_revision()
+
     def raise_revisions(self, floor: int) -> None:
         """Make every later revision greater than ``floor`` (a copy must not reuse the source's numbers)."""
         self._journal.raise_revisions(floor)

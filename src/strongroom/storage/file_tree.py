@@ -86,6 +86,11 @@ class Tree:
         except ValueError:
             raise StorageFailed("the store is closed") from None
 
+    def last_revision(self) -> int:
+        """The greatest revision given so far; ``StorageFailed`` if the store is closed."""
+        self.generation()
+        return self.shared[REVISION]
+
     @contextmanager
     def locked(self, how: int) -> Iterator[None]:
         """Hold the store's lock, ``fcntl.LOCK_SH`` or ``LOCK_EX``."""

@@ -122,6 +122,11 @@ class LmdbStore:
     async def commit(self, writes: Sequence[Write], *, expect: Mapping[str, int] = {}) -> None:
         await self._writer.submit(Job(writes, expect))
 
+    def last_revision(self) -> int:
+        """The greatest revision given so far."""
+        raw = self._read(lambda env: _Transaction(env).get(REVISION_KEY))
+        return int(_revision(raw)[0])
+
     def raise_revisions(self, floor: int) -> None:
         """Make every later revision greater than ``floor`` (a copy must not reuse the source's numbers)."""
         with self._file.gate:

@@ -152,6 +152,10 @@ class MemoryStore:
             del self._entries[write.key]
             self._order.remove(write.key)
 
+    def last_revision(self) -> int:
+        """The greatest revision given so far."""
+        return self._revision
+
     def raise_revisions(self, floor: int) -> None:
         """Make every later revision greater than ``floor`` (a copy must not reuse the source's numbers)."""
         with self._lock:
