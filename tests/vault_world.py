@@ -1,9 +1,9 @@
 """A whole vault in the process: memory store, a clock that is set by hand, and the HTTP door's code without sockets.
 
-    world = await World.unsealed()
-    status, body = await world.http("GET", "sys/mounts")             # as root
-    child = await world.token(policies=["p"])                        # a token's text
-    await world.ok("POST", "secret/a", {"x": 1}, token=child)        # fails the test unless 2xx
+world = await World.unsealed()
+status, body = await world.http("GET", "sys/mounts")             # as root
+child = await world.token(policies=["p"])                        # a token's text
+await world.ok("POST", "secret/a", {"x": 1}, token=child)        # fails the test unless 2xx
 """
 
 import json
@@ -36,7 +36,9 @@ class Clock:
 class World:
     """See the module."""
 
-    def __init__(self, config: Mapping[str, Any] | None = None, *, backend: Any = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Mapping[str, Any] | None = None, *, backend: Any = None, clock: Clock | None = None
+    ) -> None:
         self.clock = clock or Clock()
         self.backend = backend if backend is not None else MemoryStore()
         self.made: Assembled = assemble(self.backend, read_config(config), now=self.clock)

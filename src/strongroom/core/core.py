@@ -111,6 +111,7 @@ class Core:
         self.door = Door()
         self.attempts: dict[str, Any] = {}  # rekey and generate-root in progress; see core/sys/operator.py
         self._next_read = 0.0
+        self._stamps: dict[str, int] = {}  # the store's stamp under which a namespace was found fresh
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
@@ -168,7 +169,11 @@ class Core:
 
     async def _fresh(self, namespace: str) -> None:
         space = self.space(namespace)
-        await space.refresh()
+        stamp = self.backend.stamp()  # taken before the look, so that a change during it is seen next time
+        if stamp is None or stamp != self._stamps.get(namespace):
+            await space.refresh()
+            if stamp is not None:
+                self._stamps[namespace] = stamp
         interval = self.config.mounts_monitor_interval
         if interval and self.now() >= self._next_read:
             self._next_read = self.now() + interval
@@ -285,6 +290,7 @@ class Core:
         await self.audit.sealed()
         self.barrier = None
         self.spaces = {}
+        self._stamps.clear()
         self.cluster = None
         self.attempts.clear()
         self.pipeline = self._pipeline()

@@ -5,11 +5,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from strongroom.core.help import help_page
 from strongroom.core.router import Router, nowhere
 from strongroom.errors import VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Op, Request, Response
-
 
 RECORDED = "recorded"  # note of a call whose answer was recorded before its effect (init: keys must not be lost)
 
@@ -115,18 +115,8 @@ class Pipeline:
             if answer is not None:
                 return answer
         if call.request.op is Op.HELP:
-            return help_page(call)
+            return help_page(call, self._router(call.request.namespace))
         return await self._router(call.request.namespace).route(call)
-
-
-def help_page(call: Call) -> Response:
-    """What ``path-help`` prints: the route's own help text (GET ?help=1, a bare body)."""
-    route = call.match.route
-    if call.match.refusal is not None:
-        raise call.match.refusal
-    operations = ", ".join(sorted(op.value for op in route.ops))
-    text = f"## {call.match.mount_path}{route.pattern}\n\n{route.help}\n\nOperations: {operations}\n"
-    return Response(data={"help": text, "see_also": None, "openapi": None}, bare=True)
 
 
 def _has(handler: Any, phase: str) -> bool:

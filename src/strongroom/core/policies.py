@@ -42,6 +42,9 @@ class PolicyLanguage(Protocol):
     def parse_stored(self, name: str, text: str) -> Any:
         """A policy that was accepted once; unreadable text gives one that denies everything."""
 
+    def plain(self, text: str, what: str) -> Mapping[str, Any]:
+        """HCL or JSON as scalars and, for blocks, lists of maps. Raises BadRequest that begins with ``what``."""
+
     def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
         """One Acl of parsed policies, templates filled in from ``identity``."""
 

@@ -60,6 +60,8 @@ class Router:
 
         Never raises: a stranger must not learn from a 404 which mounts exist. The refusal waits in the Match.
         """
+        if op is Op.HELP and (asked := self._mounts.get(path.rstrip("/") + "/")) is not None:
+            return _at(asked, _NOWHERE, {}, None), path  # help about the mount itself
         mount = self.mount_of(path)
         if mount is None:
             return nowhere(NotFound(f'no handler for route "{path}". route entry not found.')), path

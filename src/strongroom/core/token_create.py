@@ -190,8 +190,10 @@ def _policies(args: CreateArgs, role: Role | None, parent: Found, *, sudo: bool)
         raise BadRequest("root tokens may not have other policies")
     no_default = bool(args.no_default_policy)
     if role is not None:
-        no_default = no_default or role.no_default_policy or matches(
-            "default", role.disallowed_policies, role.disallowed_policies_glob
+        no_default = (
+            no_default
+            or role.no_default_policy
+            or matches("default", role.disallowed_policies, role.disallowed_policies_glob)
         )
     if role is not None and role.limits_policies:
         wanted = check_policies(role, wanted or (() if role.allows_by_name else parent.entry.policies))

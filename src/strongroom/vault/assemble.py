@@ -16,6 +16,7 @@ from strongroom.core.mounts import Kinds
 from strongroom.core.sys import System
 from strongroom.core.token_engine import TokenEngine
 from strongroom.errors import BadRequest
+from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
@@ -129,6 +130,9 @@ class Language:
 
     def parse_stored(self, name: str, text: str) -> Any:
         return parse_stored(name, text)
+
+    def plain(self, text: str, what: str) -> Mapping[str, Any]:
+        return hcl.to_plain(hcl.parse(text, what=what), what=what)
 
     def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
         return Acl([render(policy, identity) for policy in policies])

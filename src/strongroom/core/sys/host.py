@@ -46,6 +46,8 @@ class HostRoutes:
             Route(pattern="version-history/", ops={Op.LIST: self.versions}, help="Versions that ran on this store."),
             Route(pattern="loggers", ops=levels, args=LevelArgs, sudo=True, help="Log levels."),
             Route(pattern="loggers/{name}", ops=levels, args=LevelArgs, sudo=True, help="A logger's level."),
+            Route(pattern="monitor", ops={Op.READ: self.monitor}, sudo=True, help="The log as it grows (not served)."),
+            Route(pattern="config/reload/{name}", ops={Op.UPDATE: self.reload}, args=LevelArgs, sudo=True, help="Reload."),
             Route(pattern="plugins/catalog", ops={Op.READ: self.plugins}, help="What can be mounted."),
             Route(pattern="plugins/catalog/{kind}/", ops=listing, args=PluginArgs, help="What can be mounted."),
             Route(pattern="plugins/catalog/{kind}/{name}", ops={Op.READ: self.plugin}, args=PluginArgs, help="A plug-in."),
@@ -130,6 +132,12 @@ class HostRoutes:
     async def reset_level(self, call: Call, args: LevelArgs) -> Response:
         self._core.door.set_log_level("")
         return Response()
+
+    async def monitor(self, call: Call, args: NoArgs) -> Response:
+        raise BadRequest("the log is not streamed; read what the server writes to stderr")
+
+    async def reload(self, call: Call, args: LevelArgs) -> Response:
+        raise BadRequest("send the server SIGHUP to make it read its configuration again")
 
     def _catalog(self) -> dict[str, list[str]]:
         hidden = ("system", "identity", "cubbyhole", "token")

@@ -11,7 +11,7 @@ import msgspec
 
 from strongroom.core.clock import rfc3339
 from strongroom.core.first_start import root_entry
-from strongroom.core.generate_root import GenerateRoot
+from strongroom.core.generate_root import GenerateRoot, decode_token
 from strongroom.core.rekey import Rekey
 from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, NoArgs, Route
@@ -42,6 +42,11 @@ class RootArgs(msgspec.Struct, frozen=True, kw_only=True):
     nonce: Text | UnsetType = UNSET
 
 
+class DecodeArgs(msgspec.Struct, frozen=True, kw_only=True):
+    encoded_token: Text = Text("")
+    otp: Text = Text("")
+
+
 class RotateArgs(msgspec.Struct, frozen=True, kw_only=True):
     max_operations: int | UnsetType = UNSET
     interval: Duration | UnsetType = UNSET
@@ -50,6 +55,13 @@ class RotateArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 # What the later paths show while nothing is under way: of a change of shares, of a new root token.
 _IDLE = (("n", "required", "started", "t"), ("complete", "otp", "otp_length", "progress", "required", "started"))
+
+
+_RECOVERY = (
+    "rekey-recovery-key/init", "rekey-recovery-key/verify", "rekey-recovery-key/update", "rekey/recovery-key-backup",
+    "rotate/recovery/init", "rotate/recovery/verify", "rotate/recovery/update", "rotate/recovery/backup",
+    "generate-recovery-token/attempt", "generate-recovery-token/update",
+)  # fmt: skip
 
 
 class OperatorRoutes:
@@ -92,6 +104,16 @@ class OperatorRoutes:
                 self._route(f"{head}/attempt", attempt, RootArgs, "A new root token: begin, watch, cancel.", own=own),
                 self._route(f"{head}/update", {Op.UPDATE: self.root_update}, ShareArgs, "Give a key share.", own=own),
             ]
+        out.append(self._route("generate-root", attempt, RootArgs, "As generate-root/attempt.", own=True))
+        out.append(
+            Route(
+                pattern="decode-token",
+                ops={Op.UPDATE: self.decode},
+                args=DecodeArgs,
+                login=True,
+                help="The token in what generate-root answered.",
+            )
+        )
         return out
 
     def _rotation(self) -> list[Route]:
@@ -99,6 +121,7 @@ class OperatorRoutes:
         about = "When the barrier's key is rotated by itself."
         return [
             Route(pattern="rotate", ops={Op.UPDATE: self.rotate}, sudo=True, help="A new barrier key."),
+            Route(pattern="rotate/root", ops={Op.UPDATE: self.rotate_root}, sudo=True, help="A new root key."),
             Route(pattern="rotate/keyring", ops={Op.UPDATE: self.rotate}, sudo=True, help="A new barrier key."),
             Route(pattern="rotate/config", ops=config, args=RotateArgs, sudo=True, help=about),
             Route(pattern="rotate/keyring/config", ops=config, args=RotateArgs, sudo=True, help=about),
@@ -106,24 +129,23 @@ class OperatorRoutes:
         ]
 
     def _recovery(self) -> list[Route]:
-        out = []
         every = {Op.READ: self.no_recovery, Op.UPDATE: self.no_recovery, Op.DELETE: self.no_recovery}
-        for pattern in (
-            "rekey-recovery-key/init", "rekey-recovery-key/verify", "rekey/recovery-key-backup",
-            "rotate/recovery/init", "rotate/recovery/verify", "rotate/recovery/backup", "generate-recovery-token/attempt",
-        ):  # fmt: skip
-            out.append(self._route(pattern, every, NoArgs, "Recovery keys (the shamir seal has none).", own=False))
         update = {Op.UPDATE: self.no_recovery}
-        for pattern in ("rekey-recovery-key/update", "rotate/recovery/update", "generate-recovery-token/update"):
-            out.append(self._route(pattern, update, NoArgs, "Recovery keys (the shamir seal has none).", own=False))
-        return out
+        about = "Recovery keys (the shamir seal has none)."
+        return [
+            self._route(pattern, update if pattern.endswith("/update") else every, NoArgs, about, own=False)
+            for pattern in _RECOVERY
+        ]
 
     # -- answers -------------------------------------------------------------------------------------------------
 
     def _shown(self, call: Call, status: msgspec.Struct) -> Response:
         """Bare on Vault's own paths, in an envelope on the later ones."""
         data = msgspec.to_builtins(status)
-        if call.request.path.startswith(("sys/rekey/", "sys/generate-root/")):
+        if (
+            call.request.path.startswith(("sys/rekey/", "sys/generate-root/"))
+            or call.request.path == "sys/generate-root"
+        ):
             return Response(data=data, bare=True)
         if data.get("started") is False:
             data = {name: data[name] for name in _IDLE["encoded_token" in data]}
@@ -188,6 +210,14 @@ class OperatorRoutes:
             token, _ = await tokens.create(root_entry(tokens))
             status = self._root.finish(token)
         return self._shown(call, status)
+
+    async def decode(self, call: Call, args: DecodeArgs) -> Response:
+        if not args.encoded_token or not args.otp:
+            raise BadRequest("missing encoded_token or otp")
+        return Response(data={"token": decode_token(str(args.encoded_token), str(args.otp))})
+
+    async def rotate_root(self, call: Call, args: NoArgs) -> Response:
+        raise BadRequest("the root key changes with its shares: begin with rotate/root/init")
 
     async def no_recovery(self, call: Call, args: NoArgs) -> Response:
         raise BadRequest("recovery keys are not supported by the shamir seal")

@@ -33,6 +33,9 @@ class PolicyRoutes:
         listing = {Op.LIST: self.list_plain}
         about = "An ACL policy, in HCL or JSON."
         return (
+            Route(pattern="policies/acl/{prefix...}/", ops={Op.LIST: self.below}, help="Names hold no slash."),
+            Route(pattern="policies/detailed/acl/{prefix...}/", ops={Op.LIST: self.below}, help="Names hold no slash."),
+            Route(pattern="policy/{prefix...}/", ops={Op.LIST: self.below}, help="Names hold no slash."),
             Route(pattern="policies/acl/", ops=listing, help="The names of the ACL policies."),
             Route(
                 pattern="policies/acl/{name}", ops=one, args=PolicyArgs, exists=self._exists, fold=("name",), help=about
@@ -90,6 +93,10 @@ class PolicyRoutes:
     async def list_plain(self, call: Call, args: NoArgs) -> Response:
         return Response(data={"keys": await self._core.space(call.request.namespace).policies.names()})
 
+    async def below(self, call: Call, args: NoArgs) -> Response:
+        """Policy names hold no slash, so nothing lies below one."""
+        raise NotFound
+
     async def list_old(self, call: Call, args: NoArgs) -> Response:
         names = await self._core.space(call.request.namespace).policies.names()
         return Response(data={"keys": names, "policies": names}, flat=True)
@@ -99,7 +106,7 @@ class PolicyRoutes:
         if not text:
             raise BadRequest("'policy' parameter not supplied or empty")
         if text.strip() and not text.lstrip().startswith("{"):
-            text = _perhaps_base64(text)
+            text = perhaps_base64(text)
         await self._core.space(call.request.namespace).policies.put(args.name, text, self._core.now())
         if args.rules and not args.policy:
             return Response(warnings=("'rules' is deprecated, please use 'policy' instead",))
@@ -110,7 +117,7 @@ class PolicyRoutes:
         return Response()
 
 
-def _perhaps_base64(text: str) -> str:
+def perhaps_base64(text: str) -> str:
     """Vault takes a policy in base64 too; HCL text never is base64, for it has blanks or braces."""
     import base64
     import binascii
