@@ -40,7 +40,9 @@ class Found(msgspec.Struct, frozen=True):
 
 class _Cached(msgspec.Struct):
     found: Found
-    ancestors: tuple[tuple[str, int, float], ...]  # key, revision, expiry
+    ancestors: tuple[tuple[str, int], ...]  # key, revision
+    expires: float  # the first expiry among the token and its ancestors; 0 = none
+    stamp: int | None = None  # the store's stamp under which all of them were last seen to stand
 
 
 class Tokens:
@@ -83,19 +85,21 @@ class Tokens:
         return await self._load(msgspec.json.decode(stored.value)["id"], "")
 
     async def _still(self, cached: _Cached) -> bool:
-        now, found = self._now(), cached.found
-        if found.entry.expires and now >= found.entry.expires:
+        found = cached.found
+        if cached.expires and self._now() >= cached.expires:
             return False
+        stamp = self._storage.stamp()  # taken before the look, so that a change during it is seen next time
+        if stamp is not None and stamp == cached.stamp:
+            return True
         if found.id:
             stored = await self._storage.get_sealed(self.keys.entry + found.id)
             if stored is None or stored.revision != found.revision:
                 return False
-        for key, revision, expires in cached.ancestors:
-            if expires and now >= expires:
-                return False
+        for key, revision in cached.ancestors:
             stored = await self._storage.get_sealed(key)
             if stored is None or stored.revision != revision:
                 return False
+        cached.stamp = stamp
         return True
 
     async def _load(self, token_id: str, token: str) -> Found | None:
@@ -116,7 +120,8 @@ class Tokens:
         now = self._now()
         if not found.entry.live(now):
             return None
-        ancestors: list[tuple[str, int, float]] = []
+        ancestors: list[tuple[str, int]] = []
+        expires = found.entry.expires
         parent = found.entry.parent
         while parent:
             key = self.keys.entry + parent
@@ -126,12 +131,13 @@ class Tokens:
             entry = _unpack(stored.value)
             if not entry.live(now):
                 return None
-            ancestors.append((key, stored.revision, entry.expires))
+            ancestors.append((key, stored.revision))
+            expires = min(filter(None, (expires, entry.expires)), default=0.0)
             parent = entry.parent
         if token and not found.entry.num_uses:
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
-            self._cache[token] = _Cached(found, tuple(ancestors))
+            self._cache[token] = _Cached(found, tuple(ancestors), expires)
         return found
 
     # -- create --------------------------------------------------------------------------------------------------
