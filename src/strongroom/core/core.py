@@ -31,6 +31,9 @@ VERSION = "0.1.0"
 REPORTED_VERSION = "1.21.0"  # what clients that gate features by Vault's version are told (configurable)
 
 
+MAINTAIN_EVERY = 60.0  # seconds between two looks at how often the barrier's key was used
+
+
 class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the core needs to know of the configuration."""
 
@@ -111,6 +114,7 @@ class Core:
         self.door = Door()
         self.attempts: dict[str, Any] = {}  # rekey and generate-root in progress; see core/sys/operator.py
         self._next_read = 0.0
+        self._next_count = 0.0
         self._stamps: dict[str, int] = {}  # the store's stamp under which a namespace was found fresh
         self._custom = list(handlers)
         self._guards = list(guards)
@@ -320,7 +324,9 @@ class Core:
         """Expire and finish what is due, and count encryptions; how many things were done."""
         if self.barrier is None:
             return 0
-        await self.barrier.maintain()
+        if self.now() >= self._next_count:
+            self._next_count = self.now() + MAINTAIN_EVERY
+            await self.barrier.maintain()
         return await self.space().tidy()
 
 
