@@ -96,9 +96,11 @@ class World:
         return http_encode.refusal(outcome, request.id)
 
     async def http(self, method: str, target: str, body: Any = None, **options: Any) -> tuple[int, Any]:
-        """Status and decoded body (None if empty)."""
+        """Status and decoded body (None if empty, text if it is no JSON)."""
         answer = await self.raw(method, target, body, **options)
-        return answer.status, json.loads(answer.body) if answer.body else None
+        if not answer.body or b"application/json" not in answer.headers:
+            return answer.status, answer.body.decode() or None
+        return answer.status, json.loads(answer.body)
 
     async def status(self, method: str, target: str, body: Any = None, **options: Any) -> int:
         return (await self.raw(method, target, body, **options)).status

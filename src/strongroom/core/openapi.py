@@ -52,7 +52,7 @@ def document(mounts: Sequence[Mounted], *, version: str, generic: bool) -> dict[
         "openapi": "3.0.2",
         "info": {
             "title": "Strongroom API",
-            "description": "HTTP API that gives you full access to Strongroom. All API routes are prefixed with `/v1/`.",
+            "description": "Every path of this vault that the asker may see; all begin with `/v1/`.",
             "version": version,
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
@@ -88,7 +88,7 @@ def _operation(schemas: dict[str, Any], mount: Mounted, template: str, route: Ro
     operation: dict[str, Any] = {
         "operationId": f"{mount.type}-{op.value}-{name}",
         "summary": route.help,
-        "tags": [{"system": "system", "auth": "auth"}.get(mount.type, "auth" if mount.mount_class == "auth" else "secrets")],
+        "tags": ["system" if mount.type == "system" else "auth" if mount.mount_class == "auth" else "secrets"],
         "responses": {"204": {"description": "empty body"}} if op is Op.DELETE else {"200": {"description": "OK"}},
     }  # fmt: skip
     if op in (Op.LIST, Op.SCAN):

@@ -156,7 +156,17 @@ class ConfigRoutes:
         return Response()
 
     async def sanitized(self, call: Call, args: NoArgs) -> Response:
-        return Response(data=self._core.config.sanitized)
+        core = self._core
+        known = {
+            "api_addr": core.config.api_addr,
+            "cluster_name": core.config.cluster_name,
+            "default_lease_ttl": core.config.default_lease_ttl,
+            "max_lease_ttl": core.config.max_lease_ttl,
+            "log_level": core.door.log_level,
+            "seals": [{"disabled": False, "type": "shamir"}],
+            "storage": {"type": core.config.storage_type or core.backend.kind},
+        }
+        return Response(data={**known, **core.config.sanitized})
 
 
 def _header_name(name: str) -> str:

@@ -1,13 +1,12 @@
 """sys/: the host, requests under way, metrics, loggers, versions, plug-ins."""
 
-import os
 import platform
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from strongroom.core.clock import rfc3339
+from strongroom.core.host_info import host_info
 from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import Text
@@ -47,31 +46,14 @@ class HostRoutes:
             Route(pattern="loggers", ops=levels, args=LevelArgs, sudo=True, help="Log levels."),
             Route(pattern="loggers/{name}", ops=levels, args=LevelArgs, sudo=True, help="A logger's level."),
             Route(pattern="monitor", ops={Op.READ: self.monitor}, sudo=True, help="The log as it grows (not served)."),
-            Route(pattern="config/reload/{name}", ops={Op.UPDATE: self.reload}, args=LevelArgs, sudo=True, help="Reload."),
+            Route(pattern="config/reload/{name}", ops={Op.UPDATE: self.reload}, args=LevelArgs, sudo=True, help="No."),
             Route(pattern="plugins/catalog", ops={Op.READ: self.plugins}, help="What can be mounted."),
             Route(pattern="plugins/catalog/{kind}/", ops=listing, args=PluginArgs, help="What can be mounted."),
-            Route(pattern="plugins/catalog/{kind}/{name}", ops={Op.READ: self.plugin}, args=PluginArgs, help="A plug-in."),
+            Route(pattern="plugins/catalog/{kind}/{name}", ops={Op.READ: self.plugin}, args=PluginArgs, help="One."),
         )  # fmt: skip
 
     async def host_info(self, call: Call, args: NoArgs) -> Response:
-        disk = shutil.disk_usage("/")
-        memory = _meminfo()
-        load = os.getloadavg()
-        data = {
-            "timestamp": rfc3339(self._core.now()),
-            "cpu": [{"cpu": index} for index in range(os.cpu_count() or 1)],
-            "cpu_times": [{"cpu": "cpu-total", "load1": load[0], "load5": load[1], "load15": load[2]}],
-            "disk": [{"path": "/", "total": disk.total, "used": disk.used, "free": disk.free}],
-            "host": {
-                "hostname": platform.node(),
-                "os": platform.system().lower(),
-                "kernelVersion": platform.release(),
-                "kernelArch": platform.machine(),
-                "platform": platform.platform(),
-            },
-            "memory": memory,
-        }
-        return Response(data=data)
+        return Response(data={"timestamp": rfc3339(self._core.now()), **host_info(self._core.now())})
 
     async def ha_status(self, call: Call, args: NoArgs) -> Response:
         node = {
@@ -170,14 +152,3 @@ def _detail(kind: str, name: str) -> dict[str, Any]:
     from strongroom.core.mount_entry import PLUGIN_VERSION
 
     return {"type": kind, "name": name, "version": PLUGIN_VERSION, "builtin": True, "deprecation_status": "supported"}
-
-
-def _meminfo() -> dict[str, int]:
-    """Total and available memory in bytes, from /proc where it is there."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            rows = dict(line.split(":", 1) for line in file)
-        total, free = (int(rows[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-    except (OSError, KeyError, ValueError):
-        return {}
-    return {"total": total, "available": free, "used": total - free}

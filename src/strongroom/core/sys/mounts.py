@@ -195,10 +195,8 @@ def _version_change(entry: MountEntry, options: dict[str, str]) -> tuple[str, ..
     if old == "2" and new == "1":
         raise BadRequest("cannot downgrade mount from version 2")
     if old != new:
-        return (
-            "Upgrading mount from version 1 to version 2. This mount will be unavailable for a brief period and will "
-            "resume service shortly.",
-        )
+        note = "Upgrading mount from version 1 to version 2. This mount will be unavailable for a brief period and "
+        return (note + "will resume service shortly.",)
     return ()
 
 
