@@ -15,6 +15,7 @@ from strongroom.sdk.request import Op, Response
 
 _NONE = NoArgs()
 _fields: dict[type, frozenset[str]] = {}
+_texts: dict[type, tuple[frozenset[str], frozenset[str]]] = {}
 
 
 class Facts:
@@ -40,8 +41,11 @@ class Facts:
         route = match.route
         if route.args is NoArgs:
             return _NONE
-        data = request.data | match.params if request.data else match.params
-        args = convert(data, route.args)
+        if not request.data:
+            texts, required = _texts_of(route.args)
+            if required <= match.params.keys() <= texts:
+                return route.args(**match.params)  # a path alone has nothing to coerce
+        args = convert(request.data | match.params, route.args)
         if request.data and route.strict:
             known = _fields.get(route.args)
             if known is None:
@@ -61,6 +65,16 @@ class Facts:
             shown = " ".join(replaced)
             note = "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: "
             call.warnings += (f"{note}[{shown}]",)
+
+
+def _texts_of(args: type[msgspec.Struct]) -> tuple[frozenset[str], frozenset[str]]:
+    """The fields of ``args`` that take a path's text as it is, and those that must be given."""
+    known = _texts.get(args)
+    if known is None:
+        fields = msgspec.structs.fields(args)
+        texts = frozenset(field.name for field in fields if field.type is str and field.encode_name == field.name)
+        known = _texts[args] = texts, frozenset(field.name for field in fields if field.required)
+    return known
 
 
 class Warnings:
