@@ -53,6 +53,12 @@ class Ran(NamedTuple):
     err: str
 
 
+def scripts(where: str) -> list[Path]:
+    """The transcripts whose first line (``#: stub and real``) names ``where``."""
+    found = sorted(FOLDER.glob("*.txt"))
+    return [path for path in found if where in path.read_text().partition("\n")[0].removeprefix("#:").split()]
+
+
 def steps(path: Path) -> list[Step]:
     """The steps of a transcript."""
     found: list[Step] = []

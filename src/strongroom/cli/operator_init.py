@@ -7,7 +7,7 @@ from strongroom.cli import terminal
 from strongroom.cli.command import argument, command, switch, value
 from strongroom.cli.hints import Failed, Misused
 from strongroom.cli.session import Session
-from strongroom.cli.status import show_status
+from strongroom.cli.status import ask_leader, show_status
 from strongroom.client import calls
 
 SHARES = value("key-shares", "Into how many shares the key is split (default 5).", kind=int, short="n")
@@ -90,8 +90,7 @@ def unseal(session: Session, key: str | None, reset: bool | None, **_: Any) -> i
 
 def _after(session: Session, status: Mapping[str, Any]) -> int:
     """Show the status that an unseal step leaves. The step itself succeeded, so the exit code is 0."""
-    leader = {} if status.get("sealed") else session.call(calls.leader()).body
-    show_status(session, status, leader or None)
+    show_status(session, status, ask_leader(session))
     return 0
 
 

@@ -1,13 +1,17 @@
-"""The command ``server``: reads its flags and hands over to ``strongroom.server.main``, which is loaded only here."""
+"""The command ``server``: reads its flags and hands over to ``strongroom.server.run``, which is loaded only here."""
 
-import importlib
+import os
+import secrets
+import string
 from typing import Any
 
+from strongroom.cli import terminal
 from strongroom.cli.command import command, switch, value
 from strongroom.cli.hints import Misused
 from strongroom.cli.session import Session
 from strongroom.client.settings import variable
 
+_ALPHABET = string.ascii_letters + string.digits
 LEVELS = ("trace", "debug", "info", "warn", "error")
 _DEV_FLAGS = (
     "dev_root_token_id",
@@ -42,12 +46,31 @@ def server(session: Session, config: tuple[str, ...], log_level: str | None, **f
         raise Misused("unknown -log-level", f"use one of {', '.join(LEVELS)}")
     dev = bool(flags["dev"] or flags["dev_tls"])
     _check_flags(session, config, flags, dev)
-    main = importlib.import_module("strongroom.server.main")
     if flags["check_config"]:
-        return int(main.check(list(config)) or 0)
+        return check(config)
+    from strongroom.server import run
+
     if dev:
-        return int(main.run_dev(dev_options(session, config, level, flags)) or 0)
-    return int(main.run(list(config), level) or 0)
+        return _run_dev(session, config, level, flags)
+    if level:
+        os.environ["STRONGROOM_LOG_LEVEL"] = level
+    return run.serve(list(config))
+
+
+def check(paths: tuple[str, ...]) -> int:
+    """Say what is wrong with each configuration; warnings alone are no failure."""
+    from strongroom.server.config import check_config
+
+    bad = False
+    for problem in [problem for path in paths for problem in check_config(path)]:
+        if problem.startswith("warning: "):
+            terminal.note(problem)
+        else:
+            terminal.error(problem)
+            bad = True
+    if not bad:
+        terminal.say("The configuration can be used.")
+    return int(bad)
 
 
 def _check_flags(session: Session, config: tuple[str, ...], flags: dict[str, Any], dev: bool) -> None:
@@ -61,17 +84,34 @@ def _check_flags(session: Session, config: tuple[str, ...], flags: dict[str, Any
         raise Misused("no configuration is given", "name it with -config, or try the server with -dev")
 
 
-def dev_options(session: Session, config: tuple[str, ...], level: str, flags: dict[str, Any]) -> dict[str, Any]:
-    """What ``run_dev`` takes: plain names and values, flags before environment variables."""
-    return {
-        "config_paths": list(config),
-        "log_level": level,
+def _run_dev(session: Session, config: tuple[str, ...], level: str, flags: dict[str, Any]) -> int:
+    """Run a development server; its root token is kept as ``login`` would keep it, unless that is not wanted."""
+    from strongroom.server import run
+
+    options: dict[str, Any] = {
         "root_token_id": flags["dev_root_token_id"] or variable(session.environ, "DEV_ROOT_TOKEN_ID"),
-        "listen_address": flags["dev_listen_address"]
-        or variable(session.environ, "DEV_LISTEN_ADDRESS")
-        or "127.0.0.1:8200",
-        "store_token": not flags["dev_no_store_token"],
         "tls": bool(flags["dev_tls"]),
         "tls_cert_dir": flags["dev_tls_cert_dir"] or "",
-        "kv": not flags["dev_no_kv"],
+        "no_kv": bool(flags["dev_no_kv"]),
+        "config_paths": list(config),
+        "log_level": level,
     }
+    if address := flags["dev_listen_address"] or variable(session.environ, "DEV_LISTEN_ADDRESS"):
+        options["listen_address"] = address
+    if flags["dev_no_store_token"]:
+        return run.run_dev(**options)
+    options["root_token_id"] = options["root_token_id"] or new_token()
+    before = session.tokens.get()
+    session.tokens.put(options["root_token_id"])
+    code = 1
+    try:
+        code = run.run_dev(**options)
+    finally:
+        if code and before:
+            session.tokens.put(before)
+    return code
+
+
+def new_token() -> str:
+    """A root token for a development server, in the form of every other token."""
+    return "hvs." + "".join(secrets.choice(_ALPHABET) for _ in range(24))

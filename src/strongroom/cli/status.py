@@ -56,11 +56,20 @@ def leader_rows(leader: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def show_status(session: Session, status: Mapping[str, Any], leader: Mapping[str, Any] | None = None) -> int:
+def ask_leader(session: Session) -> Mapping[str, Any]:
+    """Who leads. A server that does not say so while it is sealed is one of several."""
+    try:
+        return session.call(calls.leader()).body or {}
+    except Refused as refusal:
+        if refusal.code != 503:
+            raise
+        return {"ha_enabled": True}
+
+
+def show_status(session: Session, status: Mapping[str, Any], leader: Mapping[str, Any]) -> int:
     """Print a seal status; the exit code is 2 when sealed."""
-    merged = {**status, **(leader or {})}
-    rows = status_rows(status) + (leader_rows(leader) if leader is not None else [])
-    session.show_data(merged, output.table(("Key", "Value"), rows))
+    rows = status_rows(status) + leader_rows(leader)
+    session.show_data({**status, **leader}, output.table(("Key", "Value"), rows))
     return SEALED if status.get("sealed") else 0
 
 
@@ -70,10 +79,10 @@ def status(session: Session, field: str | None) -> int:
     session.field = field or ""
     try:
         found = session.call(calls.seal_status()).body
-        leader = session.call(calls.leader()).body
+        leader = ask_leader(session)
     except (Refused, Unreachable) as error:
         # 2 would say "sealed".
         raise Failed(words_for(error), hint_for(error), code=1) from error
     if found is None:
         raise Failed("the answer is not a seal status", "check VAULT_ADDR", code=1)
-    return show_status(session, found, leader or {})
+    return show_status(session, found, leader)

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.transcript import FOLDER, Ran, Run, Stub, differences, matches, play, steps
-
-SCRIPTS = sorted(FOLDER.glob("*.txt"))
+from scripts.transcript import Ran, Run, Stub, differences, matches, play, scripts, steps
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", scripts("stub"), ids=lambda path: path.stem)
 def test_transcript(path: Path, run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     play(path, run, monkeypatch.setenv, stub)
 
