@@ -3,120 +3,31 @@
 import functools
 import os
 import time
-import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from strongroom.core.audit_devices import DeviceEntry, new_entry
-from strongroom.core.core import REPORTED_VERSION, Core, CoreConfig
+from strongroom.core.core import Core, CoreConfig
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
 from strongroom.core.sys import System
 from strongroom.core.token_engine import TokenEngine
-from strongroom.errors import BadRequest
 from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
 from strongroom.policy.templating import render
 from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
-from strongroom.sdk.fields import parse_bool, parse_duration
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
+from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.stores import open_backend
+
+__all__ = ["Assembled", "VaultConfig", "assemble", "open_backend", "read_config"]
 
 Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
-_IGNORED = frozenset(
-    {"storage", "backend", "listener", "api_addr", "cluster_addr", "disable_mlock", "ui", "log_level", "log_format",
-     "telemetry", "pid_file", "workers", "disable_cache", "seal", "ha_storage", "plugin_directory", "raw_storage_endpoint"}
-)  # fmt: skip
-
-
-class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vault itself takes from a configuration (the names are the configuration file's)."""
-
-    default_lease_ttl: int = 2764800  # seconds
-    max_lease_ttl: int = 2764800  # seconds
-    max_entry_size: int = 1024 * 1024  # bytes
-    mount_entry_hmac_level: str = "compat"  # "none" | "compat" | "high"
-    mounts_monitor_interval: float = 0.0  # seconds; 0 = only when something changed
-    version: str = REPORTED_VERSION
-    cluster_name: str = ""
-    storage_type: str = ""
-    api_addr: str = ""
-    unauthenticated_operator_endpoints: bool = False
-    audit: tuple[DeviceEntry, ...] = ()
-    audit_dir: str = ""
-    audit_required: bool = False
-    sanitized: dict[str, Any] = {}
-
-    def __repr__(self) -> str:
-        return "VaultConfig()"
-
-
-def read_config(config: Mapping[str, Any] | None) -> VaultConfig:
-    """A VaultConfig from a mapping with the configuration file's names.
-
-    Args:
-        config: durations as seconds or text; ``audit`` as ``{type: {name: options}}`` or a list of
-            ``{"type", "path", "options"}``.
-
-    Raises:
-        BadRequest: a value is wrong. An unknown name only warns.
-    """
-    values: dict[str, Any] = {}
-    for name, value in (config or {}).items():
-        if name in ("default_lease_ttl", "max_lease_ttl", "max_entry_size"):
-            values[name] = parse_duration(value, name=name)
-        elif name == "mounts_monitor_interval":
-            values[name] = float(parse_duration(value, name=name))
-        elif name in ("audit_required", "unauthenticated_operator_endpoints"):
-            values[name] = parse_bool(value, name=name)
-        elif name == "audit":
-            values[name] = tuple(_devices(value))
-        elif name == "mount_entry_hmac_level":
-            if value not in ("none", "compat", "high"):
-                raise BadRequest("mount_entry_hmac_level must be none, compat or high")
-            values[name] = value
-        elif name in ("version", "cluster_name", "audit_dir"):
-            values[name] = str(value)
-        elif name not in _IGNORED:
-            warnings.warn(f"unknown configuration name {name!r}", stacklevel=3)
-    made = VaultConfig(**values)
-    if made.default_lease_ttl > made.max_lease_ttl:
-        raise BadRequest("default_lease_ttl must not be larger than max_lease_ttl")
-    return made
-
-
-def _devices(value: Any) -> list[DeviceEntry]:
-    rows: list[tuple[str, str, Mapping[str, Any]]] = []
-    if isinstance(value, Mapping):
-        for kind, named in value.items():
-            for each in named if isinstance(named, list) else [named]:
-                if all(isinstance(options, Mapping) for options in each.values()) and "options" not in each:
-                    rows += [(kind, path, options) for path, options in each.items()]
-                else:
-                    rows.append((kind, kind, each))
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        rows = [(row.get("type", ""), row.get("path") or row.get("type", ""), row) for row in value]
-    else:
-        raise BadRequest("audit must be a map or a list of devices")
-    made = []
-    for kind, path, row in rows:
-        inner = row.get("options", row)
-        options = {str(k): _text(v) for k, v in inner.items() if k not in ("type", "path", "description", "options")}
-        if "path" in inner and inner is not row:
-            options["path"] = str(inner["path"])
-        made.append(
-            new_entry(path, kind, description=str(row.get("description", "")), options=options, configured=True)
-        )
-    return made
-
-
-def _text(value: Any) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 class Language:
@@ -161,23 +72,6 @@ class Assembled(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "Assembled()"
-
-
-def open_backend(backend: Any) -> Backend:
-    """A store object as it is, or one made from ``{kind: options}``.
-
-    Raises:
-        BadRequest: there is no such kind, or its options are wrong.
-    """
-    if not isinstance(backend, Mapping):
-        made: Backend = backend
-        return made
-    if len(backend) != 1:
-        raise BadRequest("name one store: {kind: {options}}")
-    ((kind, options),) = backend.items()
-    name = "memory" if kind == "inmem" else str(kind)
-    opened: Backend = plugins.load("storage", name)(dict(options or {}))
-    return opened
 
 
 def assemble(

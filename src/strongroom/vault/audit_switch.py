@@ -59,7 +59,7 @@ class AuditSwitch:
 
     async def unsealed(self, storage: Any, space: Any) -> None:
         """Load the devices from the barrier and follow their changes."""
-        self._space = space
+        await self.sealed()  # an unseal that failed half-way may have left a trail
         audit = Audit(
             storage,
             open_sink=self._open_sink,
@@ -70,7 +70,7 @@ class AuditSwitch:
         )
         await audit.load()
         space.on_change.append(audit.reload)
-        self._open = audit
+        self._open, self._space = audit, space
 
     async def sealed(self) -> None:
         """Forget the salts; from now on the clear list of targets counts."""

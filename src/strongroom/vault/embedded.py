@@ -2,24 +2,31 @@
 
 import asyncio
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import msgspec
+
 from strongroom.core.seal import InitResult, SealConfig, SealStatus
 from strongroom.core.shares import KeyShares
-from strongroom.errors import NotFound
-from strongroom.sdk.engine import run_inline
+from strongroom.errors import BadRequest, Conflict, NotFound, Sealed
 from strongroom.sdk.request import Op, Response
-from strongroom.storage.completion import drive
 from strongroom.vault import calls
-from strongroom.vault.assemble import assemble, open_backend, read_config
-from strongroom.vault.migration import migrate
+from strongroom.vault.assemble import assemble, read_config
+from strongroom.vault.loop_thread import LoopThread
+from strongroom.vault.migration import Ground, migrate
+from strongroom.vault.once import recorded_unseal, whole
+from strongroom.vault.stores import needs_loop
+from strongroom.vault.turns import Slow, Turns
 
 T = TypeVar("T")
 Data = Mapping[str, Any]
+_PHASES = ("pre_route", "route", "post_route", "log")
+_OWN_TYPES = frozenset({"system", "token", "identity"})
 
 
 class Face:
@@ -70,20 +77,26 @@ class _Base:
         offload: Any,
         run: Callable[[Coroutine[Any, Any, Any]], Any],
     ) -> None:
-        self._spec = backend
-        self._backend = open_backend(backend)
-        self._made = assemble(self._backend, read_config(config), now=now, offload=offload)
+        settings = read_config(config)
+        if backend is None and config is not None:
+            backend = config.get("storage") or config.get("backend")
+        self._ground = Ground(backend)
+        if not settings.audit_dir:
+            settings = msgspec.structs.replace(settings, audit_dir=_beside(self._ground))
+        self._made = assemble(self._ground.store, settings, now=now, offload=offload)
         self._core = self._made.core
-        self._token = ""
+        self._token = _kept("")
         self._closed = False
-        self.core = Face(run, functools.partial(migrate, self), self)
+        self.core = Face(run, functools.partial(migrate, self._ground, self._core), self)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._backend.kind}, {'sealed' if self.sealed else 'unsealed'})"
+        return f"{type(self).__name__}({self._ground.store.kind}, {'sealed' if self.sealed else 'unsealed'})"
 
     def set_token(self, token: str) -> None:
-        """The token that calls without one of their own use; "" = none."""
-        self._token = token
+        """The token that calls without one of their own use; "" = none. Raises BadRequest if it is no text."""
+        if not isinstance(token, str):
+            raise BadRequest("the token must be text")
+        self._token = _kept(token)
 
     @property
     def sealed(self) -> bool:
@@ -92,32 +105,39 @@ class _Base:
 
     def add_handler(self, handler: Any) -> None:
         """Add a request handler (see ``strongroom.sdk.Handler``): it sees every request that the built-in checks let
-        pass before it runs, every answer, and every outcome. One that raises refuses the request."""
-        self._core.add_handler(handler)
+        pass before it runs, every answer, and every outcome. One that raises refuses the request. Raises BadRequest
+        for an object with none of the phases."""
+        if not any(callable(getattr(handler, phase, None)) for phase in _PHASES):
+            raise BadRequest(f"a handler has one of the phases {', '.join(_PHASES)}")
         self._custom()
+        self._core.add_handler(handler)
 
     def add_engine(self, kind: str, factory: Callable[..., Any]) -> None:
-        """Make ``factory(mount)`` mountable as a secrets engine of type ``kind``."""
-        self._made.kinds.engines[kind] = factory
+        """Make ``factory(mount)`` mountable as a secrets engine of type ``kind``; before the vault is unsealed, if one
+        is mounted already. Raises BadRequest for a name that is the house's own."""
         self._custom()
+        self._made.kinds.engines[_type_name(kind, factory)] = factory
 
     def add_auth_handler(self, kind: str, factory: Callable[..., Any]) -> None:
-        """Make ``factory(mount)`` mountable as an auth method of type ``kind``."""
-        self._made.kinds.auth[kind] = factory
+        """Make ``factory(mount)`` mountable as an auth method of type ``kind``; else as ``add_engine``."""
         self._custom()
+        self._made.kinds.auth[_type_name(kind, factory)] = factory
 
     def _custom(self) -> None:
         """Parts from outside may wait for anything."""
 
     async def _send(self, op: Op, path: str, data: Data | None, token: str | None) -> Response:
-        used = self._token if token is None else token
+        used = self._token() if token is None else token
         return await self._core.handle(calls.request(op, path, data, used))
 
     async def _read(self, op: Op, path: str, data: Data | None, token: str | None) -> Response | None:
+        used = self._token() if token is None else token
+        request = calls.request(op, path, data, used)
         try:
-            return await self._send(op, path, data, token)
+            return await self._core.handle(request)
         except NotFound as error:
-            return calls.absent(error)
+            mounted = self._core.router(request.namespace).mount_of(request.path) is not None
+            return calls.absent(error, mounted=mounted)
 
     async def _init(self, config: SealConfig) -> InitResult:
         return calls.init_result(await self._send(Op.UPDATE, "sys/init", calls.init_fields(config), ""))
@@ -125,13 +145,17 @@ class _Base:
     async def _unseal(self, share: str) -> SealStatus:
         return calls.seal_status(await self._send(Op.UPDATE, "sys/unseal", {"key": share}, ""))
 
+    async def _unseal_once(self, shares: Sequence[str]) -> KeyShares:
+        given = [shares] if isinstance(shares, str) else list(shares)
+        return await recorded_unseal(self._core, given)
+
     async def _seal(self, token: str | None) -> None:
         await self._send(Op.UPDATE, "sys/seal", None, token)
 
     async def _login(self, path: str, data: Data | None) -> Response:
         response = await self._send(Op.UPDATE, path, data, "")
         if response.auth is not None:
-            self._token = response.auth.client_token
+            self._token = _kept(response.auth.client_token)
         return response
 
     async def _mount(self, path: str, kind: str, options: Data | None, token: str | None) -> None:
@@ -143,39 +167,76 @@ class _Base:
     async def _close(self) -> None:
         if self._closed:
             return
+        if self._ground.moving:
+            raise Conflict("the vault is being moved to another store")
         self._closed = True
+        self._token = _kept("")
         await self._core.seal()
         self._made.audit.close()
-        await self._backend.close()
+        await self._ground.close()
+
+
+def _kept(token: str) -> Callable[[], str]:
+    """``token``, where neither ``repr`` nor ``vars`` of the vault show it."""
+    return lambda: token
+
+
+def _type_name(kind: Any, factory: Any) -> str:
+    if not isinstance(kind, str) or not kind or kind in _OWN_TYPES:
+        raise BadRequest("the type of an added part must be text, and no type of the house's own core")
+    if not callable(factory):
+        raise BadRequest("a factory must be callable with a Mount")
+    return kind
+
+
+def _beside(ground: Ground) -> str:
+    """Where audit files go when nothing is said: beside the data, or the working folder."""
+    place = ground.name.place() if ground.name is not None else ""
+    return os.path.dirname(place) if place else os.getcwd()
 
 
 class Vault(_Base):
     """A vault in your process. Safe to use from several threads.
 
     Args:
-        backend: a store object, or ``{kind: {options}}``: ``{"lmdb": {"path": "data"}}``, "memory", "file".
+        backend: ``{kind: {options}}``: ``{"lmdb": {"path": "data"}}``, "memory", "file"; or a store object
+            (``strongroom.sdk.Backend``), which stays yours: ``close`` leaves it open.
         config: None or a mapping with the configuration file's names (docs/configuration.md).
         now: the clock, seconds since the Unix epoch.
+
+    Raises:
+        BadRequest: the store or the configuration is wrong.
+        StorageFailed: the store cannot be opened.
     """
 
     def __init__(self, backend: Any, config: Data | None = None, *, now: Callable[[], float] = time.time) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns = Turns()
+        self._loop: LoopThread | None = None
         self._guard = threading.Lock()
-        super().__init__(backend, config, now, run_inline, self._run)
+        super().__init__(backend, config, now, self._offload, self._run)
+        if needs_loop(self._ground.below):
+            self._custom()
 
     def _custom(self) -> None:
         """From now on every call runs on the vault's own loop thread, where anything may be awaited."""
         with self._guard:
-            if self._loop is None:
-                loop = asyncio.new_event_loop()
-                threading.Thread(target=loop.run_forever, name="strongroom-vault", daemon=True).start()
-                self._loop = loop
+            if self._loop is None and not self._closed:
+                self._loop = LoopThread()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         loop = self._loop
-        if loop is None:
-            return drive(work)  # embedded stores wait for nothing but commits: no loop, about 1 us
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
+        if loop is not None:
+            return loop.run(self._turns.interleave(work))
+        if self._closed:
+            work.close()
+            raise Sealed("the vault is closed")
+        return self._turns.run(work)  # embedded stores wait for nothing but commits: no loop, about 1 us
+
+    async def _offload(self, work: Callable[[], Any]) -> Any:
+        loop = self._loop
+        if loop is not None and loop.here():
+            return await asyncio.get_running_loop().run_in_executor(None, work)
+        return await Slow(work)
 
     def init(self, config: SealConfig | None = None) -> InitResult:
         """Initialise: the shares (``.keys`` hex, ``.keys_base64``) and the root token. The vault stays sealed.
@@ -191,7 +252,7 @@ class Vault(_Base):
 
     def unseal_once(self, shares: Sequence[str]) -> KeyShares:
         """Unseal and make ``shares`` useless: the new ones come back. Raises BadRequest; then the old ones stand."""
-        return self._run(self._core.unseal_once(list(shares)))
+        return self._run(self._unseal_once(shares))
 
     def seal(self, *, token: str | None = None) -> None:
         """Seal: forget every key. Needs a token with sudo on sys/seal."""
@@ -238,12 +299,17 @@ class Vault(_Base):
         return self._run(self._core.tidy())
 
     def close(self) -> None:
-        """Seal, close the store and end the private thread. Safe to call twice."""
-        self._run(self._close())
+        """Seal, close the store (unless it is your own object) and end the private thread. Safe to call twice.
+
+        Raises:
+            Conflict: the vault is being moved to another store.
+        """
         with self._guard:
-            loop, self._loop = self._loop, None
+            loop = self._loop
+            if not self._closed:
+                self._run(self._close())
         if loop is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            loop.stop()
 
     def __enter__(self) -> "Vault":
         return self
@@ -266,7 +332,7 @@ class AsyncVault(_Base):
 
     async def init(self, config: SealConfig | None = None) -> InitResult:
         """See ``Vault.init``."""
-        return await self._init(config or SealConfig())
+        return await whole(self._init(config or SealConfig()))
 
     async def unseal(self, share: str) -> SealStatus:
         """See ``Vault.unseal``."""
@@ -274,7 +340,7 @@ class AsyncVault(_Base):
 
     async def unseal_once(self, shares: Sequence[str]) -> KeyShares:
         """See ``Vault.unseal_once``."""
-        return await self._core.unseal_once(list(shares))
+        return await whole(self._unseal_once(shares))
 
     async def seal(self, *, token: str | None = None) -> None:
         """See ``Vault.seal``."""
@@ -324,7 +390,7 @@ class AsyncVault(_Base):
         """See ``Vault.close``."""
         await self._close()
         if self._pool is not None:
-            self._pool.shutdown(wait=False)
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def __aenter__(self) -> "AsyncVault":
         return self

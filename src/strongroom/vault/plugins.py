@@ -39,3 +39,10 @@ class Lazy:
 def factories(group: str) -> dict[str, Any]:
     """A factory for each plug-in of a kind, not yet loaded."""
     return {name: Lazy(group, name) for name in names(group)}
+
+
+def foreign(group: str) -> list[str]:
+    """The plug-ins of a kind that come from other packages."""
+    return sorted(
+        n for n, point in _group(group).items() if point.value.partition(":")[0].split(".")[0] != "strongroom"
+    )
