@@ -13,7 +13,7 @@ from strongroom.core.clock import rfc3339
 from strongroom.core.first_start import root_entry
 from strongroom.core.generate_root import GenerateRoot, decode_token
 from strongroom.core.rekey import Rekey
-from strongroom.errors import BadRequest, NotFound
+from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import UNSET, Duration, Flag, StrList, Text, UnsetType
 from strongroom.sdk.request import Op, Response
@@ -151,10 +151,15 @@ class OperatorRoutes:
             data = {name: data[name] for name in _IDLE["encoded_token" in data]}
         return Response(data=data)
 
-    def _nonce(self, call: Call, nonce: Any) -> str | None:
-        """The nonce that a cancel must show: none when a token with sudo asks."""
-        if call.caller is not None and not call.match.route.login:
-            return None
+    async def _nonce(self, call: Call, nonce: Any) -> str | None:
+        """The nonce that a cancel must show: none when a token with sudo asks, also on the opened paths."""
+        caller = call.caller
+        if caller is not None:
+            if caller.root or not call.match.route.login:
+                return None
+            acl = await self._core.space(call.request.namespace).policies.acl(caller)
+            if "sudo" in acl.capabilities(call.request.path):
+                return None
         return "" if nonce is UNSET else str(nonce)
 
     async def rekey_status(self, call: Call, args: RekeyArgs) -> Response:
@@ -171,7 +176,7 @@ class OperatorRoutes:
         return self._shown(call, status)
 
     async def rekey_cancel(self, call: Call, args: RekeyArgs) -> Response:
-        self._rekey.cancel(self._nonce(call, args.nonce))
+        self._rekey.cancel(await self._nonce(call, args.nonce))
         return Response()
 
     async def rekey(self, call: Call, args: ShareArgs) -> Response:
@@ -184,11 +189,10 @@ class OperatorRoutes:
         return self._shown(call, await self._rekey.verify(str(args.key), str(args.nonce)))
 
     async def verify_cancel(self, call: Call, args: ShareArgs) -> Response:
-        nonce = None if call.caller is not None and not call.match.route.login else str(args.nonce)
-        return self._shown(call, self._rekey.verify_cancel(nonce))
+        return self._shown(call, self._rekey.verify_cancel(await self._nonce(call, args.nonce)))
 
     async def backup(self, call: Call, args: NoArgs) -> Response:
-        raise NotFound
+        raise BadRequest("no backed-up keys found")
 
     async def backup_delete(self, call: Call, args: NoArgs) -> Response:
         return Response()
@@ -200,7 +204,7 @@ class OperatorRoutes:
         return self._shown(call, await self._root.start(str(args.otp), pgp_key=str(args.pgp_key)))
 
     async def root_cancel(self, call: Call, args: RootArgs) -> Response:
-        self._root.cancel(self._nonce(call, args.nonce))
+        self._root.cancel(await self._nonce(call, args.nonce))
         return Response()
 
     async def root_update(self, call: Call, args: ShareArgs) -> Response:
