@@ -25,6 +25,7 @@ Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _HIGH_WATER = 256 * 1024  # bytes of requests that wait behind one in progress
 _LINGER = 5.0  # seconds in which a refused body is read and thrown away, so that the peer sees the answer
+_FIRST_REQUEST = 0.3  # seconds that a new connection has for its first request while the door is being closed
 _BURST = 64  # pipelined requests answered before other connections get their turn
 _CLOSE = b"Connection: close\r\n"
 _KEEP_10 = b"Connection: keep-alive\r\n"
@@ -133,6 +134,7 @@ class Connection(asyncio.Protocol):
         "_door",
         "_eof",
         "_framer",
+        "_fresh",
         "_future",
         "_keep_alive",
         "_limits",
@@ -163,7 +165,7 @@ class Connection(asyncio.Protocol):
         self._body_since = 0.0
         self._discard = -1  # bytes of a refused body still to be thrown away; -1: none, the end is not known otherwise
         self._busy = self._pumping = self._eof = self._linger = self._keep_alive = False
-        self._reading = self._writable = True
+        self._reading = self._writable = self._fresh = True
         self._peer = ("", 0)
         self.deadline = door.now + limits.header_timeout
 
@@ -328,7 +330,7 @@ class Connection(asyncio.Protocol):
         head = framer.head
         assert head is not None
         self._started = time.perf_counter()
-        self._busy = True
+        self._busy, self._fresh = True, False
         self._keep_alive = framer.keep_alive
         if fault is None and len(door.waiting) >= self._limits.max_in_flight:
             fault = QuotaExceeded("too many requests in flight")
@@ -486,8 +488,11 @@ class Connection(asyncio.Protocol):
                 self._door.meter.bad_bytes()
             self._transport.close()
 
-    def drain(self) -> None:
-        """Close if nothing is in progress."""
+    def drain(self, *, fresh_too: bool = False) -> None:
+        """Close if nothing is in progress. A connection that was just made may still send its first request."""
+        if self._fresh and not fresh_too:
+            asyncio.get_running_loop().call_later(_FIRST_REQUEST, lambda: self.drain(fresh_too=True))
+            return
         if not self._busy and self._framer.head is None and not self._buffer and self._transport is not None:
             self._transport.close()
 

@@ -249,6 +249,7 @@ class Worker:
             self.row.gauge(numbers.UNSEALED, 1)
         self.channel.send("transition", what=what)
         ok = await self._change
+        self._stop_accepting()
         self._start(self._stop(self._drain))
         if not ok:
             raise VaultError("the processes of this server could not be replaced; see its log")
