@@ -1,5 +1,6 @@
 """The checks of ``operator diagnose``. None of them changes anything: a store that is not there is not made."""
 
+import errno
 import os
 import resource
 import socket
@@ -200,7 +201,7 @@ def _listeners(subject: Subject) -> Iterator[Rest]:
                 probe.bind((host.strip("[]"), int(port)))
                 yield OK, f"{listener.address} is free"
             except OSError as error:
-                in_use = error.errno == 98  # EADDRINUSE: most likely the server itself
+                in_use = error.errno == errno.EADDRINUSE  # most likely by the server itself
                 yield (OK if in_use else FAIL), f"{listener.address}: {(error.strerror or 'cannot be bound').lower()}"
 
 

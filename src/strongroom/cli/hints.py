@@ -27,6 +27,8 @@ class NothingThere(Failed):
 
 _VERBS = {"GET": "read", "PUT": "write to", "POST": "write to", "PATCH": "patch", "DELETE": "delete", "LIST": "list"}
 
+_MOUNT_OF = "sys/internal/ui/mounts/"  # what the KV commands ask first; people do not know that they do
+
 _UNREACHABLE = {
     "refused": "start a server, or set VAULT_ADDR to where one listens",
     "timeout": "check VAULT_ADDR, or give it longer with VAULT_CLIENT_TIMEOUT",
@@ -42,6 +44,8 @@ def words_for(error: VaultError) -> str:
     call = error.call
     verb = "list" if call.query.get("list") else _VERBS.get(call.method, call.method)
     start = f"cannot {verb} {call.path}: the server answered {error.code}"
+    if call.path.startswith(_MOUNT_OF):
+        start = f"cannot find the mount of {call.path.removeprefix(_MOUNT_OF)}: the server answered {error.code}"
     lines = list(error.messages)
     if len(lines) == 1:
         return f"{start}: {lines[0]}"
@@ -64,7 +68,7 @@ def hint_for(error: VaultError) -> str:
 
 def _refusal_hint(error: Refused) -> str:
     text = " ".join(error.messages)
-    path = error.call.path
+    path = error.call.path.removeprefix(_MOUNT_OF)
     if error.code == 503 and "sealed" in text:
         return "open it with: strongroom operator unseal"
     if path.startswith(("sys/generate-root", "sys/rekey")) and error.code in (400, 403, 404):

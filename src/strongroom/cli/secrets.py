@@ -40,8 +40,6 @@ SECRETS = Group(
 def enable_(session: Session, **flags: Any) -> int:
     """Mount a secrets engine of TYPE."""
     kind = flags["type"].strip()
-    if kind in ("kv-v1", "kv-v2"):
-        kind, flags["version"] = "kv", int(kind[-1])
     path = sanitise(flags["path"] or kind)
     config = settings(flags)
     if flags["force_no_cache"]:

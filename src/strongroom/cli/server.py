@@ -109,6 +109,8 @@ def _run_dev(session: Session, config: tuple[str, ...], level: str, flags: dict[
     finally:
         if code and before:
             session.tokens.put(before)
+        elif code:
+            session.tokens.erase()
     return code
 
 
