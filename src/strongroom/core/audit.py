@@ -154,7 +154,8 @@ class Trail:
         took = 0
         try:
             # Devices that were there at the request, though they may be gone now, and those that came since.
-            for device in (*shared, *(device for device in devices if device not in shared)):
+            late = [device for device in devices if device not in shared]
+            for device in (*shared, *late) if late else shared:
                 part = shared.get(device)
                 if part is None:
                     part = device.lines.who_and_what(call, rules)

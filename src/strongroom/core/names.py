@@ -6,6 +6,7 @@ import uuid
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SERVICE_PREFIX = "hvs."
 BATCH_PREFIX = "hvb."
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def base62(length: int) -> str:
@@ -29,3 +30,21 @@ def accessor() -> str:
 def new_uuid() -> str:
     """A random UUID (RFC 9562, version 4)."""
     return str(uuid.uuid4())
+
+
+_ids: list[str] = []  # made ahead: one call of the system serves 256 requests
+os.register_at_fork(after_in_child=_ids.clear)
+
+
+def request_id() -> str:
+    """A random UUID (RFC 9562, version 4) for one request; quicker than ``new_uuid``. Safe in threads and forks."""
+    try:
+        return _ids.pop()
+    except IndexError:
+        digits = os.urandom(4096).hex()
+        _ids.extend(_uuid4(digits[at : at + 32]) for at in range(32, 8192, 32))
+        return _uuid4(digits[:32])
+
+
+def _uuid4(h: str) -> str:
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
