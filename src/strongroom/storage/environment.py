@@ -9,7 +9,8 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import lmdb
@@ -29,6 +30,8 @@ class Environment:
     """Owns the ``lmdb.Environment``. Any thread may read; one thread writes.
 
     ``gate`` is held by whoever writes, resizes or reopens; a reader takes it only after its first try failed.
+    ``env`` is None while the map is replaced or a write given up: the binding then waits until no thread is inside
+    LMDB, and busy readers would keep it waiting for minutes; so they fail fast and queue at the gate.
     """
 
     def __init__(self, path: str, *, map_size: int, sync: bool, max_readers: int) -> None:
@@ -36,7 +39,7 @@ class Environment:
         self.gate = threading.RLock()
         self._map_size, self._sync, self._max_readers = map_size, sync, max_readers
         self._closed = False
-        self.env: lmdb.Environment = self._open()
+        self.env: Any = self._open()
         try:
             self._check_format()
             self.env.reader_check()
@@ -133,7 +136,7 @@ class Environment:
                     self.adopt_size()
             except lmdb.ReadersFullError as full:
                 raise StorageFailed("too many readers have the lmdb store open") from full
-            except lmdb.Error as other:
+            except (lmdb.Error, TypeError) as other:
                 error = other
                 with self.gate:  # a resize or reopening in another thread ends before this
                     self._usable()
@@ -150,10 +153,20 @@ class Environment:
     def adopt_size(self) -> None:
         """Take over the size to which another process grew the map."""
         try:
-            self.env.set_mapsize(0)
-            self._map_size = self.env.info()["map_size"]
+            with self.paused() as env:
+                env.set_mapsize(0)
+                self._map_size = env.info()["map_size"]
         except lmdb.Error:
             self.reopen()
+
+    @contextmanager
+    def paused(self) -> Iterator[lmdb.Environment]:
+        """Keep readers out: resizing and aborting wait until no thread is inside LMDB. The gate is held."""
+        env, self.env = self.env, None
+        try:
+            yield env
+        finally:
+            self.env = env
 
     def grow(self, room: int) -> None:
         """Double the map, and more if ``room`` bytes need it. The gate is held and no write transaction open.
@@ -166,7 +179,8 @@ class Environment:
         while size < now + 4 * room:
             size *= 2
         try:
-            self.env.set_mapsize(size)
+            with self.paused() as env:
+                env.set_mapsize(size)
         except (lmdb.Error, OverflowError) as error:
             self.reopen()
             raise failed("the lmdb store cannot grow", error) from error
@@ -174,22 +188,26 @@ class Environment:
 
     def reopen(self) -> None:
         """Close the file and open it anew; if that fails now, the next use tries again. The gate is held."""
-        self.env.close()
+        env, self.env = self.env, None
+        env.close()
         try:
             self.env = self._open()
         except StorageFailed:
-            pass  # told to the next caller, by ``_usable``
+            self.env = env  # told to the next caller, by ``_usable``
 
     def ready(self) -> lmdb.Environment:
         """The environment for a writer, opened anew if the last try failed. The gate is held."""
         self._usable()
-        return self.env
+        env: lmdb.Environment = self.env
+        return env
 
     def close(self) -> None:
         """Release the file."""
         with self.gate:
             self._closed = True
-            self.env.close()
+            env, self.env = self.env, None
+            env.close()
+            self.env = env
 
 
 def _size(path: str) -> int:

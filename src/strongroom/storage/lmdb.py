@@ -24,6 +24,7 @@ _OPTIONS = {"path": str, "map_size": int, "sync": bool, "max_readers": int}
 _REVISION = Struct(">Q")
 _revision = _REVISION.unpack_from
 _Transaction = lmdb.Transaction
+_AGAIN = (lmdb.Error, TypeError)  # TypeError: there is no environment while the map is replaced
 _Pair = tuple[bytes, bytes]  # key, stored value
 
 
@@ -68,7 +69,7 @@ class LmdbStore:
     def stamp(self) -> int | None:
         try:
             return _Transaction(self._file.env).id()
-        except lmdb.Error:
+        except _AGAIN:
             return self._file.read(lambda env: _Transaction(env).id())
 
     async def get(self, key: str) -> Entry | None:
@@ -79,7 +80,7 @@ class LmdbStore:
             where = place(where)
         try:
             raw = _Transaction(self._file.env).get(where)
-        except lmdb.Error:
+        except _AGAIN:
             raw = self._file.read(lambda env: _Transaction(env).get(where))
         if raw is None:
             return None
@@ -116,7 +117,7 @@ class LmdbStore:
     def _read(self, work: Any) -> Any:
         try:
             return work(self._file.env)
-        except lmdb.Error:
+        except _AGAIN:
             return self._file.read(work)
 
     async def commit(self, writes: Sequence[Write], *, expect: Mapping[str, int] = {}) -> None:
@@ -227,13 +228,14 @@ class _Writing:
                 elif job.puts:
                     revision += 1
                     _apply(txn, job, _REVISION.pack(revision))
-            if revision == before:
-                return False
-            txn.put(REVISION_KEY, _REVISION.pack(revision))
-            txn.commit()
-            return True
-        finally:
-            txn.abort()  # nothing, after a commit
+            if revision != before:
+                txn.put(REVISION_KEY, _REVISION.pack(revision))
+            txn.commit()  # costs nothing where nothing changed
+            return bool(revision != before)
+        except BaseException:
+            with self._file.paused():
+                txn.abort()
+            raise
 
 
 def _holds(txn: lmdb.Transaction, job: Job) -> bool:
