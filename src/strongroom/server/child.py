@@ -33,6 +33,7 @@ class Child:
         self.reason = ""
         self.hello: asyncio.Future[bool] = loop.create_future()
         self.ready: asyncio.Future[bool] = loop.create_future()
+        self.linked: asyncio.Future[bool] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         self._told, self._lost = told, lost
         self.process: subprocess.Popen[bytes]
@@ -79,6 +80,17 @@ class Child:
         if not self.gone.done() and not self.channel.send(kind, fds, **fields):
             self.kill()
 
+    def link(self, fd: int | None, *, owner: bool) -> None:
+        """Join it with the owner (or make it the owner); ``linked`` is set when it has understood."""
+        if self.linked.done():
+            self.linked = asyncio.get_running_loop().create_future()
+        if self.gone.done():
+            _settle(self.linked, value=False)
+        elif fd is None:
+            self.send("own")
+        else:
+            self.send("link", [fd], owner=owner)
+
     def brought_up(self) -> None:
         """It has unsealed a development server."""
         _settle(self.ready, value=True)
@@ -104,6 +116,8 @@ class Child:
             kind = message["t"]
             if kind == "hello":
                 _settle(self.hello, value=True)
+            elif kind == "linked":
+                _settle(self.linked, value=True)
             elif kind == "ready":
                 _settle(self.ready, value=True)
             elif kind == "failed":
@@ -122,6 +136,7 @@ class Child:
         self.process.wait()
         _settle(self.hello, value=False)
         _settle(self.ready, value=False)
+        _settle(self.linked, value=False)
         self.gone.set_result(None)
         self._lost(self)
 

@@ -31,6 +31,7 @@ DEFAULT_NODE = "strongroom.server.vault_node:open_node"
 _READY_WAIT = 30.0  # seconds for a worker to take a role
 _GRACE = 1.0  # beyond the drain time, before SIGKILL
 _MAX_DRAIN = 7.0  # everything ends within 10 s
+_LINK_WAIT = 5.0
 _RETRY = 1.0  # seconds before a worker that failed is tried again
 
 
@@ -268,7 +269,7 @@ class Supervisor:
         fresh = [self._blank_for(slot) for slot in range(self.slots)]
         ready = await asyncio.gather(*(self._hand_over(giver, child) for child in fresh))
         if any(ready):
-            self._link()
+            await self._link()
             for child, ok in zip(fresh, ready, strict=True):
                 if not ok:
                     self._task(self._replace("serving", child.slot))
@@ -305,22 +306,26 @@ class Supervisor:
         child.send("done", ok=ok)
         child.kill_after(min(float(self.config.drain_timeout), _MAX_DRAIN) + 2 * _GRACE)
 
-    def _link(self, only: Child | None = None) -> None:
-        """The first serving worker owns attempts; join the others (or one) with it."""
+    async def _link(self, only: Child | None = None) -> None:
+        """The first serving worker owns attempts; join the others (or one) with it, and wait until they know."""
         serving = [child for child in self._of("serving") if child.ready.done()]
         if not serving:
             return
         owner = serving[0]
+        told = []
         if only is None or only is owner:
-            owner.send("own")
+            owner.link(None, owner=True)
+            told.append(owner)
             only = None
         for child in serving[1:]:
             if only is None or child is only:
                 one, two = socket.socketpair()
                 owner.send("link", [one.fileno()], owner=True)
-                child.send("link", [two.fileno()], owner=False)
+                child.link(two.fileno(), owner=False)
+                told.append(child)
                 one.close()
                 two.close()
+        await asyncio.wait([child.linked for child in told], timeout=_LINK_WAIT)
 
     # -- the unexpected
 
@@ -350,7 +355,7 @@ class Supervisor:
                         return
                     fresh = self._blank_for(slot)
                     if await self._hand_over(living[0], fresh):
-                        self._link(None if slot < living[0].slot or slot == 0 else fresh)
+                        await self._link(None if slot < living[0].slot or slot == 0 else fresh)
                         break
                 elif self._of("sealed") or await self._assign(self._blank(), "sealed"):
                     break

@@ -171,6 +171,7 @@ class Worker:
         self._asker = None
         if self.node is not None and not self._stopping:
             self.node.start_jobs()
+        self.channel.send("linked")
 
     async def _link(self, fd: int, *, owner: bool) -> None:
         node = self.node
@@ -183,6 +184,7 @@ class Worker:
         asker = Asker()
         await connect(fd, asker)
         self._asker = asker
+        self.channel.send("linked")
 
     async def _reload(self, message: Message) -> None:
         config = msgspec.convert(message["config"], ServerConfig)
