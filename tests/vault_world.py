@@ -49,8 +49,10 @@ class World:
         self.settings = DoorSettings()
 
     @classmethod
-    async def unsealed(cls, config: Mapping[str, Any] | None = None, *, token: str = "") -> "World":
-        world = cls(config)
+    async def unsealed(
+        cls, config: Mapping[str, Any] | None = None, *, token: str = "", backend: Any = None
+    ) -> "World":
+        world = cls(config, backend=backend)
         made = await world.core.initialize(SealConfig(1, 1), token=token)
         world.root, world.keys = made.root_token, made.keys
         await world.core.submit(made.keys[0])
@@ -135,4 +137,4 @@ class World:
 
     async def stored(self, prefix: str) -> list[str]:
         """The keys in the store under ``prefix``."""
-        return [key for key, _ in await self.core.barrier.scan(prefix, limit=100_000)]  # type: ignore[union-attr]
+        return [prefix + key for key, _ in await self.core.barrier.scan(prefix, limit=100_000)]  # type: ignore[union-attr]

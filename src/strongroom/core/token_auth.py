@@ -9,7 +9,7 @@ from strongroom.core.namespace import Namespace
 from strongroom.core.token_entry import TokenEntry
 from strongroom.core.tokens import Found, Tokens
 from strongroom.core.ttl import bounded_ttl
-from strongroom.errors import BadRequest, PermissionDenied, Sealed
+from strongroom.errors import BadRequest, PermissionDenied, Sealed, VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Auth, Response
 from strongroom.sdk.token_fields import address_within
@@ -70,8 +70,11 @@ class TokenAuth:
             call.notes["spent"] = found
 
     async def post_route(self, call: Call, response: Response) -> Response:
-        if response.auth is None or response.auth.client_token:
+        auth = response.auth
+        if auth is None or auth.client_token or auth.accessor:  # an accessor: a token renewed without naming it
             return response
+        if not call.match.route.login or call.match.mount_class != "auth":
+            raise VaultError("only the login of an auth method makes a token")
         return await self.issue(call, response)
 
     async def log(self, call: Call, outcome: Response | BaseException) -> None:

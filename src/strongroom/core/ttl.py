@@ -34,7 +34,7 @@ def bounded_ttl(
         if ttl > left:
             warnings = [_capped(ttl, explicit_max)]
             ttl = left
-    return ttl, tuple(warnings)
+    return int(ttl), tuple(warnings)  # a plain number: it is stored
 
 
 def _capped(ttl: int, limit: int) -> str:
