@@ -1,12 +1,12 @@
 """What both faces of the embedded vault share: requests made, answers understood. No waiting happens here."""
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from strongroom.core.names import request_id
 from strongroom.core.parse import MAX_DEPTH, MAX_TOKENS
 from strongroom.core.seal import InitResult, SealConfig, SealStatus
 from strongroom.errors import BadRequest, NotFound, UnsupportedPath
@@ -31,7 +31,7 @@ def request(op: Op, path: str, data: Mapping[str, Any] | None, token: str) -> Re
         raise BadRequest("a path that ends in '/' can only be listed")
     else:
         text = canonical_text(text)
-    return Request(id=_id(), op=op, path=text, data=plain(data) if data else {}, token=token, remote="127.0.0.1")
+    return Request(id=request_id(), op=op, path=text, data=plain(data) if data else {}, token=token, remote="127.0.0.1")
 
 
 def plain(data: Any) -> dict[str, Any]:
@@ -88,11 +88,6 @@ def _unicode(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise BadRequest("data holds text that is not Unicode") from None
-
-
-def _id() -> str:
-    raw = os.urandom(16).hex()
-    return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
 
 
 def absent(error: NotFound, *, mounted: bool) -> Response | None:
