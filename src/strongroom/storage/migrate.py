@@ -99,7 +99,7 @@ async def fill(
             await _remove_others(target, page, mark.after, resume_key)
         if not page:
             return copied
-        for writes in _commits(page):
+        for writes in batches([Write(key, entry.value) for key, entry in page]):
             last = writes[-1].key
             if len(writes) < MAX_COMMIT_WRITES and sum(len(w.value or b"") for w in writes) < _ROOM:
                 mark = _Mark(last, mark.clean)
@@ -112,16 +112,16 @@ async def fill(
             progress(copied, None)
 
 
-def _commits(page: Pairs) -> list[list[Write]]:
-    """The page cut into commits that keep the limits, with room for the mark in each that has several writes."""
+def batches(writes: list[Write]) -> list[list[Write]]:
+    """Writes cut into commits that keep the limits, with room for the mark in each that has several writes."""
     commits: list[list[Write]] = []
     size = _ROOM
-    for key, entry in page:
-        weight = len(key.encode()) + len(entry.value)
+    for write in writes:
+        weight = len(write.key.encode()) + len(write.value or b"")
         if not commits or len(commits[-1]) >= MAX_COMMIT_WRITES - 1 or size + weight > _ROOM:
             commits.append([])
             size = 0
-        commits[-1].append(Write(key, entry.value))
+        commits[-1].append(write)
         size += weight
     return commits
 

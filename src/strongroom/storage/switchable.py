@@ -13,13 +13,13 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from strongroom.errors import Conflict, StorageFailed
-from strongroom.sdk.storage import Backend, Entry, Pairs, Write
+from strongroom.sdk.storage import MAX_COMMIT_WRITES, Backend, Entry, Pairs, Write
 from strongroom.storage.changes import Changes
 from strongroom.storage.completion import Completion, settle
-from strongroom.storage.migrate import UNFINISHED, CopyReport, Progress, begin, differences, fill
+from strongroom.storage.migrate import UNFINISHED, CopyReport, Progress, batches, begin, differences, fill
 
-_FEW = 16  # changed keys that are copied while commits wait
-_ROUNDS = 50  # of catching up, before the commits are held in spite of more
+_FEW = MAX_COMMIT_WRITES  # changed keys that are copied while commits wait
+_ROUNDS = 8  # of catching up, before the commits are held in spite of more
 
 
 class SwitchableBackend:
@@ -136,9 +136,13 @@ class SwitchableBackend:
         with self._lock:
             assert self._changed is not None
             keys, self._changed = self._changed, set()
-        for key in sorted(keys):
-            entry = await source.get(key)
-            await target.commit([Write(key, None if entry is None else entry.value)])
+        names = sorted(keys)
+        for start in range(0, len(names), MAX_COMMIT_WRITES):
+            page = names[start : start + MAX_COMMIT_WRITES]
+            entries = await source.get_many(page)
+            changes = [Write(k, None if e is None else e.value) for k, e in zip(page, entries, strict=True)]
+            for writes in batches(changes):
+                await target.commit(writes)
 
     async def _switch(self, source: Backend, target: Backend) -> None:
         drained = Completion()
