@@ -125,8 +125,7 @@ def patch(
 def _read_and_write(session: Session, place: Place, fields: dict[str, Any], cas: int | None) -> Answer:
     """Merge on this side; the write holds only if the version read is still the current one."""
     path = place.path("data")
-    with session.with_settings(wrap_ttl="") as plain:
-        found = plain.read(calls.read(path))
+    found = session.read(calls.read(path), aside=True)
     old = found.data.get("data") if found else None
     if not found or not isinstance(old, dict):
         raise NothingThere(f"no value found at {path}")

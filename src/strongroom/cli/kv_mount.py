@@ -30,10 +30,8 @@ def find(session: Session, key: str, mount: str | None) -> Place:
     key = sanitise(key)
     named = sanitise(mount or "")
     asked = named or key
-    transport = session.with_settings(wrap_ttl="")
     try:
-        with transport:
-            found = transport.call(calls.mount_of(asked)).data
+        found = session.call(calls.mount_of(asked), aside=True).data
     except Refused as refusal:
         if refusal.code != 404:
             raise

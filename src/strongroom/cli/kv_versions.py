@@ -45,12 +45,11 @@ def rollback(session: Session, key: str, mount: str | None, version: int | None)
     if not place.versioned:
         raise Failed(NO_VERSIONS, HOW_ON)
     path = place.path("data")
-    with session.with_settings(wrap_ttl="") as plain:
-        current = plain.read(calls.read(path))
-        metadata = current.data.get("metadata") if current else None
-        if not isinstance(metadata, dict) or not metadata.get("version"):
-            raise NothingThere(f"no value found at {path}")
-        old = plain.read(calls.read(path, {"version": str(version)}))
+    current = session.read(calls.read(path), aside=True)
+    metadata = current.data.get("metadata") if current else None
+    if not isinstance(metadata, dict) or not metadata.get("version"):
+        raise NothingThere(f"no value found at {path}")
+    old = session.read(calls.read(path, {"version": str(version)}), aside=True)
     data = old.data.get("data") if old else None
     if not isinstance(data, dict):
         raise NothingThere(f"version {version} of {path} is missing, deleted or destroyed")

@@ -3,15 +3,17 @@
 import os
 import shlex
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from strongroom.cli import output, terminal
 from strongroom.cli.token_file import TokenStore
 from strongroom.cli.words import Stdin, parse_pairs
 from strongroom.client.messages import MERGE_PATCH, Answer, Call
 from strongroom.client.settings import Settings, from_environment, parse_bool, variable, variable_name
-from strongroom.client.transport import Transport, target
 from strongroom.errors import BadRequest
+
+if TYPE_CHECKING:
+    from strongroom.client.transport import Transport
 
 _CAPABILITIES = {"GET": "read", "PUT": "create update", "POST": "create update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -92,32 +94,37 @@ class Session:
         return settings._replace(**given, headers=tuple(headers.items()), token=token)
 
     @property
-    def transport(self) -> Transport:
+    def transport(self) -> "Transport":
+        """The one connection of this command; loaded when first used, so that help comes at once."""
         if self._transport is None:
+            from strongroom.client.transport import Transport
+
             self._transport = Transport(self.settings)
         return self._transport
 
     def call(self, call: Call, *, aside: bool = False) -> Answer:
-        """Send ``call``; raises ``Refused`` or ``Unreachable``. A call ``aside`` is sent whatever is to be printed."""
-        self._instead(call, aside)
-        return self.transport.call(call)
+        """Send ``call``; raises ``Refused`` or ``Unreachable``.
 
-    def read(self, call: Call) -> Answer | None:
+        A call ``aside`` serves the command's own needs: it is sent even if only a curl command is wanted, and its
+        answer is never wrapped.
+        """
+        return self.transport.call(self._prepared(call, aside))
+
+    def read(self, call: Call, *, aside: bool = False) -> Answer | None:
         """As ``call``; None for a 404 that carries nothing."""
-        self._instead(call, aside=False)
-        return self.transport.read(call)
+        return self.transport.read(self._prepared(call, aside))
 
-    def with_settings(self, **changed: Any) -> Transport:
-        """A transport of its own with other settings (another token, no wrapping)."""
-        return Transport(self.settings._replace(**changed))
-
-    def _instead(self, call: Call, aside: bool) -> None:
-        if aside or not (self._flags.get("output_curl_string") or self._flags.get("output_policy")):
-            return
-        terminal.say(self._curl(call) if self._flags.get("output_curl_string") else policy_for(call))
-        raise Instead
+    def _prepared(self, call: Call, aside: bool) -> Call:
+        if aside:
+            return call._replace(headers={**call.headers, "X-Vault-Wrap-TTL": ""})
+        if self._flags.get("output_curl_string") or self._flags.get("output_policy"):
+            terminal.say(self._curl(call) if self._flags.get("output_curl_string") else policy_for(call))
+            raise Instead
+        return call
 
     def _curl(self, call: Call) -> str:
+        from strongroom.client.transport import target
+
         transport = self.transport
         words = ["curl"]
         if call.method != "GET":
