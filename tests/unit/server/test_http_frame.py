@@ -1,0 +1,68 @@
+"""Framing does not depend on how the bytes arrive, and no bytes do worse than being refused."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strongroom.server.http_frame import Framer, Malformed
+from strongroom.server.http_settings import DoorSettings, Limits
+
+REQUESTS = [
+    b"GET /v1/a HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"LIST /v1/b/ HTTP/1.1\r\nHost: x\r\nX-Vault-Token: t\r\n\r\n",
+    b"SCAN /v1/c HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /v1/d HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"PUT /v1/e HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    b"BREW /v1/f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1f;e=1\r\n" + b"z" * 31
+    + b"\r\n0\r\nTrailer: x\r\n\r\n",
+    b"POST /v1/g HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}",
+]  # fmt: skip
+
+Parsed = list[tuple[bytes, bytes, bytes]]
+
+
+def read(pieces: list[bytes]) -> tuple[Parsed, str]:
+    """All messages in ``pieces``, and how it ended: "" or the reason of the refusal."""
+    framer, found, buffer = Framer(Limits(), DoorSettings()), [], b""
+    for piece in pieces:
+        buffer += piece
+        try:
+            while buffer:
+                buffer = framer.feed(buffer)
+                if not framer.complete:
+                    break
+                assert framer.head is not None
+                found.append((framer.head.method, framer.head.target, framer.body()))
+                framer.reset(DoorSettings())
+        except Malformed as error:
+            return found, error.reason
+    return found, ""
+
+
+def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({cut % (len(data) + 1) for cut in cuts})
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+@given(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=5), st.lists(st.integers(0, 2000), max_size=12))
+def test_messages_do_not_depend_on_packets(requests: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(requests)
+    whole = [read([request])[0][0] for request in requests]
+    assert read([data]) == (whole, "")
+    assert read(pieces_of(data, cuts)) == (whole, "")
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_damaged_messages_are_refused_or_whole(data: st.DataObject) -> None:
+    """One byte changed anywhere: never an exception but Malformed, and never a message out of nothing."""
+    raw = bytearray(b"".join(data.draw(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=3))))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    found, _ = read([bytes(raw)])
+    again, _ = read(pieces_of(bytes(raw), data.draw(st.lists(st.integers(0, 2000), max_size=6))))
+    assert found == again or len(again) <= len(found)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(raw: bytes) -> None:
+    found, _ = read([raw])
+    assert found == [] or b"HTTP/1." in raw
