@@ -32,6 +32,7 @@ _MOUNT_OF = "sys/internal/ui/mounts/"  # what the KV commands ask first; people 
 _UNREACHABLE = {
     "refused": "start a server, or set VAULT_ADDR to where one listens",
     "timeout": "check VAULT_ADDR, or give it longer with VAULT_CLIENT_TIMEOUT",
+    "broken": "check VAULT_ADDR: does the server speak http:// or https:// there?",
     "tls": "name the server's authority in VAULT_CACERT, or its name in VAULT_TLS_SERVER_NAME",
     "plain": "set VAULT_ADDR to an http:// address",
 }
@@ -78,6 +79,8 @@ def _refusal_hint(error: Refused) -> str:
                 "unauthenticated_operator_endpoints = true and try again"
             )
         return ""
+    if error.code == 403 and error.without_token:
+        return "there is no token: log in with strongroom login, or set VAULT_TOKEN"
     if error.code == 403:
         if path.startswith("auth/token/") and path.endswith("-self"):
             return "the token is missing, unknown or expired; log in again with: strongroom login"

@@ -66,6 +66,7 @@ class Refused(VaultError):
     def __init__(self, call: Call, answer: Answer) -> None:
         self.code = answer.status
         self.call = call
+        self.without_token = False  # set by the transport
         self.answer = answer
         super().__init__(*error_texts(answer), data=(answer.body or {}).get("data"), warnings=tuple(answer.warnings))
 

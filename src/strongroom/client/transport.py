@@ -188,7 +188,11 @@ class Transport:
             Unreachable: no usable answer came.
             BadRequest: a setting cannot be used.
         """
-        return check(call, self.exchange(call))
+        try:
+            return check(call, self.exchange(call))
+        except Refused as refusal:
+            refusal.without_token = not self.settings.token
+            raise
 
     def read(self, call: Call) -> Answer | None:
         """As ``call``, but a 404 is its answer if it carries data or warnings, and None if it says nothing at all."""

@@ -166,6 +166,12 @@ def test_sec_secrets_of_the_command_line_are_in_no_error(run: Run, stub: Stub) -
         assert ran.code and "canary" not in ran.out + ran.err
 
 
+def test_a_missing_token_is_told(run: Run, stub: Stub) -> None:
+    stub.expected = [Exchange("GET", "/v1/a", "", 403, '{"errors":["permission denied"]}')] * 2
+    assert "hint: there is no token" in run(["read", "a"]).err
+    assert "there is no token" not in run(["read", "-token=x", "a"]).err
+
+
 def test_completion(run: Run) -> None:
     for shell in ("zsh", "fish"):
         ran = run(["completion", shell])
