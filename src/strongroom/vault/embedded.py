@@ -14,7 +14,7 @@ import msgspec
 from strongroom.core.seal import InitResult, SealConfig, SealStatus
 from strongroom.core.shares import KeyShares
 from strongroom.errors import BadRequest, Conflict, NotFound, Sealed
-from strongroom.sdk.request import Op, Response
+from strongroom.sdk.request import Op, Request, Response
 from strongroom.vault import calls
 from strongroom.vault.assemble import assemble, read_config
 from strongroom.vault.loop_thread import LoopThread
@@ -126,13 +126,16 @@ class _Base:
     def _custom(self) -> None:
         """Parts from outside may wait for anything."""
 
+    def _request(self, op: Op, path: str, data: Data | None, token: str | None) -> Request:
+        if self._closed:
+            raise Sealed("the vault is closed")
+        return calls.request(op, path, data, self._token() if token is None else token)
+
     async def _send(self, op: Op, path: str, data: Data | None, token: str | None) -> Response:
-        used = self._token() if token is None else token
-        return await self._core.handle(calls.request(op, path, data, used))
+        return await self._core.handle(self._request(op, path, data, token))
 
     async def _read(self, op: Op, path: str, data: Data | None, token: str | None) -> Response | None:
-        used = self._token() if token is None else token
-        request = calls.request(op, path, data, used)
+        request = self._request(op, path, data, token)
         try:
             return await self._core.handle(request)
         except NotFound as error:
@@ -146,6 +149,8 @@ class _Base:
         return calls.seal_status(await self._send(Op.UPDATE, "sys/unseal", {"key": share}, ""))
 
     async def _unseal_once(self, shares: Sequence[str]) -> KeyShares:
+        if self._closed:
+            raise Sealed("the vault is closed")
         given = [shares] if isinstance(shares, str) else list(shares)
         return await recorded_unseal(self._core, given)
 
@@ -226,7 +231,7 @@ class Vault(_Base):
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         loop = self._loop
         if loop is not None:
-            return loop.run(self._turns.interleave(work))
+            return loop.run(work, self._turns.interleave)
         if self._closed:
             work.close()
             raise Sealed("the vault is closed")

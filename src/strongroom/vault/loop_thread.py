@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from strongroom.errors import BadRequest, Sealed
 
 T = TypeVar("T")
+Wrap = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+GRACE = 2.0  # seconds
 
 
 class LoopThread:
@@ -27,8 +30,8 @@ class LoopThread:
         """Whether the caller is running on this loop."""
         return threading.current_thread() is self._thread
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` on the loop and wait for it.
+    def run(self, work: Coroutine[Any, Any, T], wrap: Wrap) -> T:
+        """Run ``wrap(work)`` on the loop and wait for it.
 
         Raises:
             BadRequest: called on the loop itself, by a handler or engine: it would wait for itself for ever.
@@ -41,11 +44,15 @@ class LoopThread:
             if not self._open:
                 work.close()
                 raise Sealed("the vault is closed")
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return future.result()
+            future = asyncio.run_coroutine_threadsafe(_as_coroutine(wrap(work)), self._loop)
+        try:
+            result: T = future.result()
+            return result
+        except CancelledError:
+            raise Sealed("the vault was closed before this call ended") from None
 
     def stop(self) -> None:
-        """Cancel what still runs, end the thread and wait for its end. Safe to call twice."""
+        """Let what still runs end (for ``GRACE`` seconds, then cancel it), end the thread. Safe to call twice."""
         with self._guard:
             running, self._open = self._open, False
         if running:
@@ -57,10 +64,20 @@ class LoopThread:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
-            for task in left:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self._loop.run_until_complete(self._finish())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
+
+    async def _finish(self) -> None:
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        if running:
+            _, late = await asyncio.wait(running, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+async def _as_coroutine(work: Awaitable[T]) -> T:
+    return await work

@@ -1,0 +1,199 @@
+"""One ``Vault`` in the hands of several threads."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom import Vault
+from strongroom.errors import BadRequest, NotFound, PermissionDenied, VaultError
+from strongroom.vault.turns import Slow, Turns
+from unit.vault.vaults import opened, opened_with_keys
+
+
+def together(work: Callable[[int], Any], threads: int = 8) -> list[Any]:
+    """The results of ``work(0..threads-1)``, begun at once; the first error is raised."""
+    start = threading.Barrier(threads)
+    results: list[Any] = [None] * threads
+
+    def run(number: int) -> None:
+        start.wait()
+        try:
+            results[number] = work(number)
+        except BaseException as error:
+            results[number] = error
+
+    running = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(60)
+        assert not thread.is_alive()
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+class Passer:
+    async def log(self, call: Any, outcome: Any) -> None: ...
+
+
+@pytest.mark.parametrize("custom", [False, True], ids=["direct", "loop"])
+@pytest.mark.parametrize("kind", ["memory", "lmdb"])
+def test_mixed_work(kind: str, custom: bool, tmp_path: Path) -> None:
+    vault = opened({kind: {} if kind == "memory" else {"path": str(tmp_path / "s"), "sync": False}})
+    if custom:
+        vault.add_handler(Passer())
+    vault.mount("secret", "kv", options={"version": "2"})
+    vault.mount("plain", "kv")
+    vault.write("secret/data/n", {"data": {"n": 0}})
+
+    def work(number: int) -> int:
+        dice, counted = random.Random(number), 0
+        for step in range(200):
+            match dice.randrange(8):
+                case 0 | 1:
+                    counted += increment(vault)
+                case 2:
+                    vault.write(f"plain/{number}/{step}", {"at": [number, step]})
+                    found = vault.read(f"plain/{number}/{step}")
+                    assert found is not None and found.data == {"at": [number, step]}
+                case 3:
+                    vault.list("plain")
+                case 4:
+                    child = vault.write("auth/token/create", {"ttl": "1h", "policies": ["default"]}).auth
+                    assert child is not None
+                    assert vault.read("auth/token/lookup-self", token=child.client_token) is not None
+                    vault.write("auth/token/revoke", {"token": child.client_token})
+                    with pytest.raises(PermissionDenied):
+                        vault.read("auth/token/lookup-self", token=child.client_token)
+                case 5 if step % 5 == 0:
+                    vault.mount(f"m/{number}/{step}", "kv")
+                    vault.write(f"m/{number}/{step}/x", {"x": 1})
+                    vault.unmount(f"m/{number}/{step}")
+                    with pytest.raises(NotFound):
+                        vault.read(f"m/{number}/{step}/x")
+                case 6:
+                    vault.write(f"sys/policies/acl/p{number}", {"policy": 'path "x" { capabilities = ["read"] }'})
+                case _:
+                    vault.read("secret/data/n")
+        return counted
+
+    total = sum(together(work))
+    assert vault.read("secret/data/n").data["data"]["n"] == total > 0  # type: ignore[union-attr, index]
+    vault.close()
+
+
+def increment(vault: Vault) -> int:
+    found = vault.read("secret/data/n")
+    assert found is not None and found.data is not None
+    body = {"data": {"n": found.data["data"]["n"] + 1}, "options": {"cas": found.data["metadata"]["version"]}}
+    try:
+        vault.write("secret/data/n", body)
+    except BadRequest:
+        return 0
+    return 1
+
+
+def test_commits_of_several_threads_overlap() -> None:
+    """A thread that waits for its commit does not keep the others from theirs."""
+    turns, arrived = Turns(), threading.Barrier(4)
+
+    async def work() -> int:
+        await Slow(lambda: arrived.wait(10))
+        return 1
+
+    assert together(lambda _: turns.run(work()), 4) == [1] * 4
+
+
+def test_steps_do_not_overlap() -> None:
+    turns, inside, most = Turns(), [0], [0]
+
+    async def work() -> None:
+        for _ in range(3):
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.001)
+            inside[0] -= 1
+            await Slow(lambda: None)
+
+    together(lambda _: turns.run(work()), 4)
+    assert most == [1]
+
+
+def test_what_slow_work_raises() -> None:
+    async def work() -> Any:
+        return await Slow(lambda: 1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        Turns().run(work())
+
+
+def test_sealing_under_load(tmp_path: Path) -> None:
+    """Readers see their secret or a sealed vault, nothing else, and none hangs."""
+    vault, made = opened_with_keys({"lmdb": {"path": str(tmp_path / "s"), "sync": False}})
+    vault.mount("secret", "kv")
+    vault.write("secret/a", {"x": 1})
+    stop = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            for _ in range(20):
+                vault.seal()
+                vault.unseal(made.keys[0])
+            stop.set()
+        seen = 0
+        while not stop.is_set():
+            try:
+                found = vault.read("secret/a")
+                assert found is not None and found.data == {"x": 1}
+                seen += 1
+            except VaultError as error:
+                assert error.status == 503
+        return seen
+
+    assert sum(together(work, 4)) > 0
+    vault.close()
+
+
+@pytest.mark.parametrize("custom", [False, True], ids=["direct", "loop"])
+def test_closing_under_load(custom: bool, tmp_path: Path) -> None:
+    vault = opened({"lmdb": {"path": str(tmp_path / "s"), "sync": False}})
+    if custom:
+        vault.add_handler(Passer())
+    vault.mount("secret", "kv")
+
+    def work(number: int) -> None:
+        if number == 0:
+            time.sleep(0.05)
+            vault.close()
+            return
+        while True:
+            try:
+                vault.write(f"secret/{number}", {"x": 1})
+            except VaultError as error:
+                assert error.status in (500, 503)
+                return
+
+    together(work, 4)
+
+
+def test_handlers_added_under_load() -> None:
+    """The change to the private loop happens between two steps of other threads' calls."""
+    vault = opened()
+    vault.mount("secret", "kv", options={"version": "2"})
+    vault.write("secret/data/n", {"data": {"n": 0}})
+
+    def work(number: int) -> int:
+        if number == 0:
+            vault.add_handler(Passer())
+        return sum(increment(vault) for _ in range(50))
+
+    total = sum(together(work, 4))
+    assert vault.read("secret/data/n").data["data"]["n"] == total  # type: ignore[union-attr, index]
+    vault.close()
