@@ -70,6 +70,8 @@ class StubNode:
         return Made(root_token)
 
     async def unseal(self, share: str) -> None:
+        if (self.folder / "rekeyed").exists():
+            raise BadRequest("unable to retrieve stored keys")
         self.key = SecretBytes(32)
         self.key.view()[:] = KEY
 

@@ -37,8 +37,11 @@ class Kept(msgspec.Struct, frozen=True):
         return "Kept()"
 
 
-async def bring_up(node: Node, wish: dict[str, Any]) -> None:
+async def bring_up(node: Node, wish: dict[str, Any]) -> bool:
     """Initialise (or take the kept share), unseal, mount ``secret/``, and print.
+
+    Returns:
+        False if the kept share does not unseal (the vault was rekeyed): it stays sealed.
 
     Raises:
         BadRequest: the vault was initialised before and its share is not in the file.
@@ -55,14 +58,25 @@ async def bring_up(node: Node, wish: dict[str, Any]) -> None:
         if want.keep:
             _write(want.keep, kept)
     told, node.on_transition = node.on_transition, None
-    await node.unseal(kept.unseal_key)
+    try:
+        await node.unseal(kept.unseal_key)
+    except BadRequest:
+        pass
+    if node.sealed:
+        node.on_transition = told
+        _say(f"WARNING: the share in {want.keep} does not unseal this vault; unseal it by hand")
+        return False
     if want.mount_kv:
         await node.enable_kv("secret")
     node.on_transition = told
     lines = [f"Unseal Key: {kept.unseal_key}", f"Root Token: {kept.root_token}", *want.notes]
-    text = "\n".join(lines).replace("{root_token}", kept.root_token) + "\n"
+    _say("\n".join(lines).replace("{root_token}", kept.root_token))
+    return True
+
+
+def _say(text: str) -> None:
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except OSError:
         pass  # nobody reads

@@ -67,18 +67,24 @@ def serve_development(data_dir: str = "strongroom-data", listen: str = DEV_LISTE
     keep = os.path.join(folder, KEEP_FILE)
     config = _development(listen, Storage(kind="lmdb", options={"path": os.path.join(folder, "store")}), None, ())
     config = msgspec.structs.replace(config, audit_dir=config.audit_dir or folder)
-    url = config.listeners[0].url()
+    url, program = config.listeners[0].url(), shlex.quote(_program())
     notes = (
         f"Address: {url}",
         "",
         f"WARNING: for development only. The unseal key and the root token are kept in {keep}.",
         "To try it, paste into another terminal:",
         f"  export VAULT_ADDR={shlex.quote(url)} VAULT_TOKEN={{root_token}}",
-        "  strongroom kv put secret/hello greeting=world",
-        "  strongroom kv get secret/hello",
+        f"  {program} kv put secret/hello greeting=world",
+        f"  {program} kv get secret/hello",
     )
     wish = BringUp(keep=keep, notes=notes)
     return Supervisor(config, node=node, bring_up=msgspec.to_builtins(wish), on_ready=lambda _s: None).run()
+
+
+def _program() -> str:
+    """How the command line is called from here: by its path if this interpreter has one beside it."""
+    path = os.path.join(os.path.dirname(sys.executable), "strongroom")
+    return os.path.relpath(path) if os.path.exists(path) else "strongroom"
 
 
 def _development(address: str, storage: Storage, files: Tls | None, paths: Sequence[str]) -> ServerConfig:

@@ -158,11 +158,11 @@ class Worker:
         if message.get("bring_up") is not None:
             from strongroom.server.dev import bring_up
 
-            await bring_up(node, message["bring_up"])
-            await self._transition("unsealed")
-            self.channel.send("brought_up")
-            self._start(self._stop(0))
-            return
+            if await bring_up(node, message["bring_up"]):
+                await self._transition("unsealed")
+                self.channel.send("brought_up")
+                self._start(self._stop(0))
+                return
         await self._accept(message["accept"])
         self.channel.send("ready")
         self.log.debug(f"worker {os.getpid()} {message['role']} after {time.monotonic() - started:.3f} s")

@@ -281,6 +281,13 @@ def test_development_server_unseals_itself_again(tmp_path: Path) -> None:
     for out in shown:
         assert "Unseal Key: c2hhcmU=\nRoot Token: hvs.stub\n" in out and "WARNING" in out
         assert "VAULT_TOKEN=hvs.stub" in out and "Address: http://127.0.0.1:" in out
+    (tmp_path / "data" / "store" / "rekeyed").touch()
+    port = free_port()
+    s = ServerProcess(KEEP, f"127.0.0.1:{port}", STUB, cwd=tmp_path, port=port, env={"STRONGROOM_WORKERS": "1"})
+    try:
+        assert s.up().status()["sealed"] is True
+    finally:
+        assert "does not unseal" in s.stop()[1]
     keep.unlink()
     s = ServerProcess(KEEP, f"127.0.0.1:{free_port()}", STUB, cwd=tmp_path, port=0)
     _, err = s.process.communicate(timeout=20)
