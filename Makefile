@@ -45,7 +45,7 @@ bench: $(WORK_STAMP) ## the figures of docs/performance.md
 	$(RUN) -m benchmarks
 
 conformance: $(WORK_STAMP) ## compare with CORPUS, a folder of recorded answers, or with the project's own list of routes
-	$(RUN) -m conformance $(if $(CORPUS),--corpus $(CORPUS)) $(CONFORMANCE)
+	PYTHONPATH=tests $(RUN) -m conformance $(if $(CORPUS),--corpus $(CORPUS)) $(CONFORMANCE)
 
 clean: ## remove what was made, but never the data
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

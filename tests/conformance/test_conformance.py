@@ -1,0 +1,199 @@
+"""The tool that measures conformance measures rightly; and every listed route of a built area is routed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.__main__ import last, reached
+from conformance.areas import AREAS, BUILT, KV2, MOUNTS, TOKEN, area_of
+from conformance.replay import Entry, Outcome, Replay, entry
+from conformance.report import BEGIN, END, Listed, Report, into_page
+from conformance.routes import from_openapi, operation, own_list
+from conformance.wire import Answer, differences
+from strongroom import SealConfig, Vault
+from strongroom.core.router import Router
+from strongroom.sdk.request import Op
+
+OPS = {"GET": Op.READ, "LIST": Op.LIST, "POST": Op.UPDATE, "PUT": Op.UPDATE, "DELETE": Op.DELETE, "PATCH": Op.PATCH}
+
+
+@pytest.mark.parametrize(
+    ("want", "got", "found"),
+    [
+        ({"a": 1}, {"a": 2.5}, []),
+        ({"a": 1}, {"a": "1"}, [".a: number, not string"]),
+        ({"a": None}, {"a": {}}, [".a: null, not object"]),
+        ({"a": True}, {"a": 1}, [".a: bool, not number"]),
+        ({"a": 1, "b": 2}, {"a": 1, "c": 2}, [".b: missing", ".c: not in the corpus"]),
+        ({"k": [{"x": ""}]}, {"k": []}, []),
+        ({"k": [{"x": ""}]}, {"k": [{"x": 1}]}, [".k[0].x: string, not number"]),
+        (None, {"errors": []}, ["body: null, not object"]),
+        ({"b7264658-11fb-495e-8068-f5cc19297f95": 1}, {"d4915c3e-6055-31d4-6fa7-ab6ad0310981": 2}, []),
+    ],
+)
+def test_differences_are_of_keys_and_types(want: Any, got: Any, found: list[str]) -> None:
+    assert differences(want, got) == found
+
+
+def test_a_route_is_served_unless_the_answer_says_that_there_is_none() -> None:
+    assert Answer(404, {"errors": []}, '{"errors":[]}').served
+    assert Answer(400, None).served and Answer(403, None).served
+    assert not Answer(405, {"errors": []}).served
+    assert not Answer(404, None, '{"errors":["1 error occurred:\\n\\t* unsupported path\\n\\n"]}').served
+    assert not Answer(404, None, '{"errors":["no handler for route \\"x\\". route entry not found."]}').served
+
+
+def test_areas_go_by_the_longest_prefix() -> None:
+    assert (
+        area_of("sys/mounts/x/tune") == MOUNTS
+        and area_of("kv-v2/data/x") == KV2
+        and area_of("auth/token/create") == TOKEN
+    )
+    assert area_of("sys/policies/password/x") == "sys: password policies"
+    assert area_of("sys/license/status") == "sys: Enterprise and others"
+    assert set(BUILT) <= set(AREAS.values())
+
+
+def test_operations_of_an_openapi_document() -> None:
+    document = {
+        "paths": {
+            "/{kv_v2_mount_path}/data/{path}": {"get": {}, "post": {}},
+            "/auth/{approle_mount_path}/role/{role_name}": {"delete": {}},
+            "/{pki_mount_path}/certs": {"get": {"parameters": [{"name": "list", "required": True}]}},
+            "/sys/seal": {"post": {}},
+        }
+    }
+    found = list(from_openapi(document))
+    assert [(one.method, one.path, one.mount, one.type) for one in found] == [
+        ("GET", "secret/data/conformance", "secret", "kv-v2"),
+        ("POST", "secret/data/conformance", "secret", "kv-v2"),
+        ("DELETE", "auth/approle/role/conformance", "auth/approle", "approle"),
+        ("GET", "pki/certs?list=true", "pki", "pki"),
+        ("POST", "sys/seal", "", ""),
+    ]
+    assert [one.destructive for one in found] == [False] * 4 + [True]
+
+
+def test_what_ends_the_server_comes_last() -> None:
+    paths = ("/sys/seal", "/sys/seal-status", "/auth/token/revoke-self", "/sys/init", "/sys/rekey/init")
+    order = [one.path for one in last([operation("POST", path) for path in paths])]
+    assert "sys/seal-status" not in order and order[-1] == "sys/seal" and order[-2] == "auth/token/revoke-self"
+
+
+class Recorder:
+    """Answers from a list, and remembers what was asked."""
+
+    def __init__(self, answers: list[Answer]) -> None:
+        self.answers, self.asked = iter(answers), []
+
+    def __call__(self, address: str, method: str, path: str, body: Any, token: str, headers: Any) -> Answer:
+        self.asked.append((path, body, token))
+        return next(self.answers)
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    def run(
+        rows: list[dict[str, Any]], answers: list[tuple[int, Any]], root: str = ""
+    ) -> tuple[Recorder, list[Outcome]]:
+        recorder = Recorder([Answer(status, body, json.dumps(body)) for status, body in answers])
+        monkeypatch.setattr("conformance.replay.send", recorder)
+        entries = [entry({"note": "", "body": None, "method": "PUT", **row}) for row in rows]
+        return recorder, list(Replay("http://nowhere", root).run(entries))
+
+    yield run
+
+
+def test_shares_and_tokens_are_carried_on(replay: Any) -> None:
+    theirs = {"keys": ["a" * 66, "b" * 66], "root_token": "s.theirsOfTheRecording"}
+    ours = {"keys": ["c" * 66, "d" * 66], "root_token": "hvs.oursOfThisServer"}
+    rows = [
+        {"path": "sys/init", "status": 200, "json": theirs},
+        {"path": "sys/unseal", "body": {"key": "b" * 66}, "status": 200, "json": {}},
+        {"path": "sys/seal", "status": 403, "json": {}, "note": "no token"},
+        {"path": "sys/seal", "status": 204, "json": None},
+    ]
+    recorder, outcomes = replay(rows, [(200, ours), (200, {}), (403, {}), (204, None)])
+    assert [asked[1:] for asked in recorder.asked] == [
+        (None, ""),
+        ({"key": "d" * 66}, "hvs.oursOfThisServer"),
+        (None, ""),
+        (None, "hvs.oursOfThisServer"),
+    ]
+    assert all(one.same_shape for one in outcomes)
+
+
+def test_what_hangs_on_an_absent_engine_is_absent(replay: Any) -> None:
+    rows = [
+        {"path": "sys/mounts/transit", "body": {"type": "transit"}, "status": 204},
+        {"path": "transit/keys/k", "status": 200, "json": {}},
+        {"path": "secret/data/x", "status": 200, "json": {"a": 1}},
+        {"path": "sys/quotas/config", "status": 200, "json": {}},
+    ]
+    gone = {"errors": ["plugin not found in the catalog: transit"]}
+    nowhere = {"errors": ["no handler for route. route entry not found."]}
+    _, outcomes = replay(rows, [(400, gone), (404, nowhere), (200, {"a": ""}), (404, nowhere)], root="root")
+    assert [(one.absent, one.same_status, one.same_shape) for one in outcomes] == [
+        (True, False, False),
+        (True, False, False),
+        (False, True, False),
+        (True, False, False),
+    ]
+    assert [one.area for one in outcomes[:3]] == ["engine: transit", "engine: transit", KV2]
+
+
+def test_the_report_counts_and_the_page_takes_the_table() -> None:
+    report = Report()
+    served, gone = Answer(200, {}), Answer(405, {})
+    report.routes([(operation("GET", "/sys/mounts"), served), (operation("GET", "/sys/mounts/{path}"), gone)])
+    report.replay(
+        "golden", [Outcome(Entry("GET", "sys/mounts", None, 200, {}), MOUNTS, served, False, (".x: missing",))]
+    )
+    row = report.rows[MOUNTS]
+    assert (row.routes, row.answered, row.entries, row.status, row.shape) == (2, 1, 1, 1, 0)
+    assert "1 of 2 (50 %)" in report.table() and ".x: missing" in report.details()
+    assert reached(report, 50, 0) == 0 and reached(report, 51, 0) == 1 and reached(report, 0, 1) == 1
+    assert into_page(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\nnew\n{END}\nb"
+    with pytest.raises(ValueError, match="has no"):
+        into_page("no marks", "new")
+
+
+def test_listed_differences_cover_what_they_say_and_tell_when_they_are_idle() -> None:
+    listed = Listed([("GET a/.*", r"\.x: missing", "A"), ("GET b", ".*", "B")])
+    assert listed.covers("GET a/1", [".x: missing"]) and listed.unused() == ["GET b"]
+    assert not listed.covers("GET a/1", [".x: missing", ".y: missing"])
+    assert not listed.covers("GET c", [".x: missing"])
+
+
+def test_every_listed_difference_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "differs-from-vault.md").read_text(encoding="utf-8")
+    headings = {line.lstrip("# ").strip() for line in page.splitlines() if line.startswith("#")}
+    assert not {why for _, _, why in Listed.read().lines} - headings
+
+
+@pytest.fixture(scope="module")
+def router() -> Iterator[Router]:
+    with Vault({"memory": {}}) as vault:
+        made = vault.init(SealConfig(secret_shares=1, secret_threshold=1))
+        vault.unseal(made.keys[0])
+        vault.set_token(made.root_token)
+        vault.mount("secret", "kv", options={"version": "2"})
+        vault.mount("kv1", "kv", options={"version": "1"})
+        vault.mount("auth/userpass", "userpass")
+        vault.mount("auth/approle", "approle")
+        yield vault._core.router("root")
+
+
+def test_every_listed_route_of_a_built_area_is_routed(router: Router) -> None:
+    lost = []
+    for one in own_list():
+        if one.area not in BUILT or one.method not in OPS or one.path.startswith("sys/internal/inspect/"):
+            continue
+        path = one.path + "/" * (one.method == "LIST" and not one.path.endswith("/"))
+        match, _ = router.match(OPS[one.method], path)
+        if match.refusal is not None:
+            lost.append(f"{one.method} {one.pattern}: {match.refusal}")
+    assert not lost, "\n".join(lost)
