@@ -26,6 +26,7 @@ class Made:
 
 class StubNode:
     on_transition: Any = None
+    audit_failures = 0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

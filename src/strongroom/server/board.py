@@ -106,8 +106,8 @@ class Row:
     def bad_bytes(self) -> None:
         self._at[BAD_BYTES] += 1
 
-    def audit_failed(self) -> None:
-        self._at[AUDIT_FAILURES] += 1
+    def audit_failed(self, records: int) -> None:
+        self._at[AUDIT_FAILURES] += max(0, records)
 
     def connections(self, change: int) -> None:
         self._at[CONNECTIONS] = max(0, self._at[CONNECTIONS] + change)

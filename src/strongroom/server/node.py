@@ -33,6 +33,10 @@ class Node(Protocol):
     @property
     def sealed(self) -> bool: ...
 
+    @property
+    def audit_failures(self) -> int:
+        """Records that a device did not take, since this process began."""
+
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
 
@@ -83,9 +87,6 @@ class Host(Protocol):
 
     def in_flight(self) -> Mapping[str, Mapping[str, Any]]:
         """Requests of this worker that wait for something, by id, in the shape of sys/in-flight-req."""
-
-    def audit_failed(self) -> None:
-        """Count a record that no device took."""
 
 
 OpenNode = Callable[..., Awaitable[Node]]  # (config: ServerConfig) -> Node

@@ -77,6 +77,11 @@ class VaultNode:
     def sealed(self) -> bool:
         return self._made is None or self._made.core.sealed
 
+    @property
+    def audit_failures(self) -> int:
+        """Records that no device took, since this process began."""
+        return 0 if self._made is None else self._made.audit.failures
+
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
         return await self._vault.core.handle(request)
@@ -112,9 +117,7 @@ class VaultNode:
         """Mount kv version 2 at ``path`` without a client (development servers)."""
         table = self._vault.core.space().mounts
         if f"{path}/" not in table.entries:
-            entry = table.new_entry(
-                f"{path}/", "kv", description="key/value secret storage", options={"version": "2"}
-            )
+            entry = table.new_entry(f"{path}/", "kv", description="key/value secret storage", options={"version": "2"})
             await table.enable(entry)
 
     async def _new_settings(self) -> None:
@@ -190,9 +193,7 @@ def vault_config(config: ServerConfig) -> VaultConfig:
 
 
 def _device(device: AuditDevice) -> DeviceEntry:
-    return new_entry(
-        device.path, device.type, description=device.description, options=device.options, configured=True
-    )
+    return new_entry(device.path, device.type, description=device.description, options=device.options, configured=True)
 
 
 def beside_data(options: Mapping[str, Any]) -> str:

@@ -68,9 +68,6 @@ class HostSide:
             for key, (request, _) in waiting.items()
         }
 
-    def audit_failed(self) -> None:
-        self._worker.row.audit_failed()
-
 
 class Worker:
     """See the module."""
@@ -298,8 +295,12 @@ class Worker:
     async def _tick(self) -> None:
         door = self.door
         assert door is not None
+        known = 0
         while True:
             self.row.gauge(numbers.RESIDENT, numbers.resident())
+            if self.node is not None and self.node.audit_failures != known:
+                self.row.audit_failed(self.node.audit_failures - known)
+                known = self.node.audit_failures
             await asyncio.sleep(1.0)
             door.tick()
 
