@@ -100,11 +100,10 @@ class Leases:
             return False
         entry, _ = found
         if entry.kind != "token":
-            mount = self._mounts.by_uuid(entry.mount)
-            routed = None if mount is None else self._mounts.router.mounts.get(mount.path)
+            engine = self._mounts.engine(entry.mount)
             try:
-                if routed is not None:
-                    await routed.engine.revoke(entry.private)
+                if engine is not None:
+                    await engine.revoke(entry.private)
             except VaultError as error:
                 if not force:
                     await self._failed(lease_id, entry, str(error))
@@ -116,9 +115,12 @@ class Leases:
         """Count a failed revocation and put it off: 10 s, 20 s, 40 s ... at most an hour."""
         later = self._now() + min(10 * 2**entry.attempts, 3600)
         new = msgspec.structs.replace(entry, attempts=entry.attempts + 1, error=reason, expires=later)
-        writes = self.keys.put(lease_id, new, was=entry.expires)
-        if new.attempts >= MAX_ATTEMPTS:
+        if new.attempts >= MAX_ATTEMPTS:  # out of the way of those that can be undone
+            writes = [*self.keys.drop(lease_id, entry), Write(self.keys.id + lease_id, _pack(new))]
+            writes.append(Write(f"{self.keys.by}{entry.token}/{id_hash(lease_id)}", lease_id.encode()))
             writes.append(Write(self.keys.stuck + id_hash(lease_id), lease_id.encode()))
+        else:
+            writes = self.keys.put(lease_id, new, was=entry.expires)
         await self._storage.commit(writes)
 
     async def irrevocable(self) -> Failures:

@@ -84,9 +84,9 @@ class MountTable:
                 entry = _unpack(stored.value)
                 check_mac(self._mac_key, entry, self._limits.hmac_level)
                 if entry.state:
-                    removing.append(entry)
-                    continue
-                entries[entry.path] = entry
+                    removing.append(entry)  # built too: its engine still has leases to undo
+                else:
+                    entries[entry.path] = entry
                 old = self._built.get(entry.uuid)
                 if old is not None and old[0] == stored.revision:
                     built[entry.uuid] = old
@@ -94,7 +94,7 @@ class MountTable:
                     built[entry.uuid] = (stored.revision, self._build(entry))
             after = rows[-1][0]
         self.entries, self.removing, self._built = entries, removing, built
-        self.router = Router([m for _, m in built.values()])
+        self.router = Router([built[entry.uuid][1] for entry in entries.values()])
 
     def _build(self, entry: MountEntry) -> Mounted:
         factory = self._kinds.factory(entry.mount_class, entry.type)
@@ -150,6 +150,11 @@ class MountTable:
     def by_uuid(self, uuid: str) -> MountEntry | None:
         return next((e for e in self.entries.values() if e.uuid == uuid), None)
 
+    def engine(self, uuid: str) -> Engine | None:
+        """The engine of a mount, also of one that is being removed."""
+        built = self._built.get(uuid)
+        return None if built is None else built[1].engine
+
     # -- change --------------------------------------------------------------------------------------------------
 
     def new_entry(self, path: str, kind: str, **fields: Any) -> MountEntry:
@@ -198,10 +203,13 @@ class MountTable:
             await initialize()
 
     async def begin_removal(self, path: str) -> MountEntry | None:
-        """The mount stops answering; its data follows with ``finish_removal``. None if there is none."""
+        """The mount stops answering; its leases and, with ``finish_removal``, its data follow. None if there is none.
+
+        A removal that was begun before and got stuck is given again.
+        """
         entry = self.entries.get(path)
         if entry is None:
-            return None
+            return next((entry for entry in self.removing if entry.path == path), None)
         if path in PROTECTED:
             raise BadRequest(f"cannot unmount {entry.shown_path!r}")
         marked = msgspec.structs.replace(entry, state="removing")
