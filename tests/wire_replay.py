@@ -1,4 +1,4 @@
-"""Replays recorded requests against a vault in the process and tells how the answers differ in status, keys and types."""
+"""Replays recorded requests against a vault in the process; tells how the answers differ in status, keys and types."""
 
 import json
 import re

@@ -270,12 +270,21 @@ class _Missing:
 
 
 def default_mounts(table: MountTable) -> list[MountEntry]:
-    """What a new namespace has (wire facts B.5)."""
+    """What a new namespace has (wire facts B.5). The headers are listed as Vault lists them; no engine is given any."""
     return [
         table.new_entry(
-            "sys/", "system", description="system endpoints used for control, policy and debugging", seal_wrap=True
+            "sys/",
+            "system",
+            description="system endpoints used for control, policy and debugging",
+            seal_wrap=True,
+            config=MountConfig(passthrough_request_headers=("Accept",)),
         ),
-        table.new_entry("identity/", "identity", description="identity store"),
+        table.new_entry(
+            "identity/",
+            "identity",
+            description="identity store",
+            config=MountConfig(passthrough_request_headers=("Authorization",)),
+        ),
         table.new_entry("cubbyhole/", "cubbyhole", description="per-token private secret storage", local=True),
         table.new_entry("auth/token/", "token", description="token based credentials"),
     ]

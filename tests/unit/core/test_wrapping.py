@@ -116,7 +116,7 @@ async def test_a_wrapped_token_shows_its_accessor_and_works_when_opened(world: W
     assert data["policies"] == ["a", "default"]
     auth = (await unwrap(world, info["token"]))["auth"]
     assert auth["accessor"] == info["wrapped_accessor"] and await world.alive(auth["client_token"])
-    assert set(auth) == set((await world.create(policies=["a"])))
+    assert set(auth) == set(await world.create(policies=["a"]))
 
 
 async def test_a_wrapped_secret_id_shows_its_accessor(world: World):

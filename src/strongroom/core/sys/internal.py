@@ -6,7 +6,7 @@ import msgspec
 
 from strongroom.core.mount_entry import MountEntry, shown
 from strongroom.core.openapi import document
-from strongroom.errors import PermissionDenied, VaultError
+from strongroom.errors import BadRequest, PermissionDenied, VaultError
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.paths import canonical_text
 from strongroom.sdk.request import Op, Response
@@ -51,6 +51,7 @@ class InternalRoutes:
             Route(pattern="internal/counters/tokens", ops={Op.READ: self.tokens}, help="How many tokens there are."),
             Route(pattern="internal/counters/entities", ops={Op.READ: self.entities}, help="How many entities."),
             Route(pattern="internal/counters/requests", ops={Op.READ: self.requests}, help="Counted elsewhere."),
+            Route(pattern="internal/inspect/request", sudo=True, ops={Op.READ: self.request}, help="This request."),
             Route(pattern="internal/inspect/router/{kind}", sudo=True, ops={Op.READ: self.router}, help="The mounts."),
         )
 
@@ -128,12 +129,23 @@ class InternalRoutes:
     async def requests(self, call: Call, args: NoArgs) -> Response:
         return Response(data={"counters": None})
 
+    async def request(self, call: Call, args: NoArgs) -> Response:
+        """The request as it arrived here, for those who look for a proxy's doings. Never with a token."""
+        asked = call.request
+        data = {
+            "request_id": asked.id,
+            "path": asked.path,
+            "operation": asked.op.value,
+            "remote_address": asked.remote,
+            "remote_port": asked.remote_port,
+            "namespace_id": asked.namespace,
+        }
+        return Response(data=data)
+
     async def router(self, call: Call, args: NoArgs) -> Response:
         kind = call.match.params["kind"]
         if kind not in ("root", "uuid", "accessor", "storage"):
-            from strongroom.errors import UnsupportedPath
-
-            raise UnsupportedPath
+            raise BadRequest("the tag must be one of root, uuid, accessor, storage")
         rows = {}
         for entry in self._core.space(call.request.namespace).mounts.entries.values():
             name = {"uuid": entry.uuid, "accessor": entry.accessor}.get(kind, entry.path)
