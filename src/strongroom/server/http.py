@@ -108,6 +108,14 @@ class Door:
                 for connection in list(self.connections):
                     connection.abort()
 
+    def make_room(self) -> bool:
+        """Close the connection that was idle longest, so that idle ones shut nobody out; whether there was one."""
+        idle = [connection for connection in self.connections if connection.idle]
+        if not idle:
+            return False
+        min(idle, key=lambda connection: connection.deadline).abort()
+        return True
+
     def forget(self, connection: "Connection") -> None:
         """A connection is gone."""
         self.connections.discard(connection)
@@ -180,7 +188,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._peer = (peer[0], peer[1])
-        if len(door.connections) > self._limits.max_connections:
+        if len(door.connections) > self._limits.max_connections and not door.make_room():
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -495,6 +503,11 @@ class Connection(asyncio.Protocol):
             return
         if not self._busy and self._framer.head is None and not self._buffer and self._transport is not None:
             self._transport.close()
+
+    @property
+    def idle(self) -> bool:
+        """Between two requests."""
+        return not (self._busy or self._fresh or self._buffer or self._linger) and self._framer.head is None
 
     def abort(self) -> None:
         """Close at once."""

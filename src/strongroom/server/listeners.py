@@ -1,7 +1,7 @@
 """The listening sockets. The supervisor opens them once and keeps them; workers inherit them and accept.
 
-A TCP listener has one socket per worker (SO_REUSEPORT): the kernel spreads new connections over them, and those that
-wait on the socket of a worker that died are served by its successor.
+On Linux a TCP listener has one socket per worker (SO_REUSEPORT): the kernel spreads new connections over them, and
+those that wait on the socket of a worker that died are served by its successor. Elsewhere all workers share one.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import pwd
 import socket
 import stat
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -63,7 +64,7 @@ def _tcp(listener: Listener, workers: int) -> Opened:
     try:
         first.bind(address)
         bound = first.getsockname()
-        for _ in range(workers - 1):
+        for _ in range(workers - 1 if sys.platform == "linux" else 0):  # elsewhere the option spreads nothing
             sockets.append(_socket(family, shared=True))
             sockets[-1].bind(bound)
         for sock in sockets:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import importlib
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -92,12 +93,18 @@ class Worker:
         """Until the supervisor says stop, or is gone."""
         self._open_node = open_node
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
         loop.add_reader(self.channel.fileno(), self._told)
         loop.add_signal_handler(signal.SIGTERM, lambda: self._start(self._stop(self._drain)))
         self.channel.send("hello")
         await self._finished.wait()
         loop.remove_reader(self.channel.fileno())
         self.row.leave()
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+        """An error that no request owns: its type only, the default handler would print values."""
+        error = what.get("exception")
+        self.log.error(f"worker {os.getpid()}: {type(error).__name__ if error else 'an error'} in the event loop")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(self._guarded(work))
@@ -242,9 +249,9 @@ class Worker:
         if self._change is not None:
             raise VaultError("the vault is being sealed or unsealed")
         self._change = asyncio.get_running_loop().create_future()
-        if what == "sealing":
-            self._stop_accepting()
-        elif what == "unsealed":
+        if what != "initialized":
+            self._stop_accepting()  # new connections wait for those that come
+        if what == "unsealed":
             self.row.gauge(numbers.UNSEALED, 1)
         self.channel.send("transition", what=what)
         ok = await self._change
@@ -335,6 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the supervisor decides
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     die_with_parent(args.parent)
+    _allow_files()
     log = Log()
     report = harden_process()
     for warning in report.warnings:
@@ -350,6 +358,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     _runner()(run())
     os._exit(0)  # nothing is left to do, and memory goes back to the kernel at once
+
+
+def _allow_files() -> None:
+    """As many descriptors as the hard limit allows."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _runner() -> Any:

@@ -269,6 +269,21 @@ async def test_connections_are_limited() -> None:
         assert await b.rest() == b""
 
 
+async def test_idle_connections_shut_nobody_out() -> None:
+    async with served(Limits(max_connections=3)) as s:
+        s.stub.gate = asyncio.Event()
+        busy, first, second = [await s.connect() for _ in range(3)]
+        await busy.say(get("slow/a"))
+        await first.ask(get("a"))
+        await second.ask(get("a"))
+        more = [await s.connect() for _ in range(2)]
+        for c in more:
+            assert (await c.ask(get("a")))[0] == 200
+        assert await first.rest() == b"" and await second.rest() == b"", "the idle ones made room"
+        s.stub.gate.set()
+        assert (await busy.answer())[0] == 200
+
+
 async def test_back_pressure_of_a_client_that_never_reads() -> None:
     async with served() as s:
         s.stub.answer = lambda _r: Response(data={"x": "y" * 100_000})

@@ -36,6 +36,15 @@ def server(tmp_path: Path, extra: str = "", *, workers: int = 2, tls: str = "", 
         assert not [pid for pid in process.children() if running(pid)]
 
 
+@pytest.fixture(scope="module")
+def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One unsealed server with two workers, for tests that leave it so."""
+    secret = {"VAULT_TOKEN": "c1", "VAULT_DEV_ROOT_TOKEN_ID": "c2", "MY_SECRET": "c3", "BAO_TOKEN": "c4", "KEPT": "yes"}
+    folder = tmp_path_factory.mktemp("living")
+    with server(folder, **secret) as s:
+        yield s.unsealed()
+
+
 def test_from_init_to_seal(tmp_path: Path) -> None:
     with server(tmp_path) as s:
         s.up()
@@ -59,13 +68,13 @@ def test_from_init_to_seal(tmp_path: Path) -> None:
         assert len(s.pids()) == 2
 
 
-def test_a_dead_worker_is_replaced_with_the_key_of_a_living_one(tmp_path: Path) -> None:
-    with server(tmp_path) as s:
-        before = s.unsealed().pids()
-        victim = max(before)
-        os.kill(victim, signal.SIGKILL)
-        until(lambda: len(now := s.pids()) == 2 and victim not in now, what="two workers serve again")
-        assert s.status()["sealed"] is False
+def test_a_dead_worker_is_replaced_with_the_key_of_a_living_one(living: ServerProcess) -> None:
+    s = living
+    before = s.unsealed().pids()
+    victim = max(before)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(now := s.pids()) == 2 and victim not in now, what="two workers serve again")
+    assert s.status()["sealed"] is False
 
 
 def test_when_no_worker_lives_the_node_is_sealed(tmp_path: Path) -> None:
@@ -133,53 +142,51 @@ def test_owner_answers_for_all(tmp_path: Path) -> None:
         until(lambda: owner not in s.pids() and again(), what="another worker owns")
 
 
-def test_no_request_is_lost_while_workers_change(tmp_path: Path) -> None:
-    with server(tmp_path) as s:
-        s.unsealed()
-        failures: list[str] = []
-        count, end = [0], threading.Event()
+def test_no_request_is_lost_while_workers_change(living: ServerProcess) -> None:
+    s = living
+    s.unsealed()
+    failures: list[str] = []
+    count, end = [0], threading.Event()
 
-        def hammer() -> None:
-            while not end.is_set():
-                try:
-                    status = s.ask("GET", "sys/seal-status")[0]
-                    if status != 200:
-                        failures.append(str(status))
-                except Exception as error:
-                    failures.append(repr(error))
-                count[0] += 1
-                time.sleep(0.005)
+    def hammer() -> None:
+        while not end.is_set():
+            try:
+                status = s.ask("GET", "sys/seal-status")[0]
+                if status != 200:
+                    failures.append(str(status))
+            except Exception as error:
+                failures.append(repr(error))
+            count[0] += 1
+            time.sleep(0.005)
 
-        threads = [threading.Thread(target=hammer) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for _ in range(2):
-            s.ask("PUT", "sys/seal")
-            s.ask("PUT", "sys/unseal", {"key": "k"})
-        end.set()
-        for thread in threads:
-            thread.join()
-        assert failures == [] and count[0] > 10
-
-
-def test_environment_of_workers_is_clean(tmp_path: Path) -> None:
-    secret = {"VAULT_TOKEN": "c1", "VAULT_DEV_ROOT_TOKEN_ID": "c2", "MY_SECRET": "c3", "BAO_TOKEN": "c4", "KEPT": "yes"}
-    with server(tmp_path, **secret) as s:
-        environ = s.unsealed().ask("GET", "environ")[1]["data"]
-        assert environ["KEPT"] == "yes" and not {"c1", "c2", "c3", "c4"} & set(environ.values())
+    threads = [threading.Thread(target=hammer) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        s.ask("PUT", "sys/seal")
+        s.ask("PUT", "sys/unseal", {"key": "k"})
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert failures == [] and count[0] > 10
 
 
-def test_sec_d_the_supervisor_never_holds_the_key(tmp_path: Path) -> None:
+def test_environment_of_workers_is_clean(living: ServerProcess) -> None:
+    environ = living.ask("GET", "environ")[1]["data"]
+    assert environ["KEPT"] == "yes" and not {"c1", "c2", "c3", "c4"} & set(environ.values())
+
+
+def test_sec_d_the_supervisor_never_holds_the_key(living: ServerProcess) -> None:
     """Threat section D: the key passes from worker to worker through a socket the supervisor only carries."""
     from server_stub_node import KEY
 
-    with server(tmp_path) as s:
-        worker = min(s.unsealed().pids())
-        try:
-            assert holds(worker, KEY), "the positive control"
-        except PermissionError:
-            pytest.skip("may not read memory")
-        assert not holds(s.pid, KEY)
+    s = living
+    worker = min(s.unsealed().pids())
+    try:
+        assert holds(worker, KEY), "the positive control"
+    except PermissionError:
+        pytest.skip("may not read memory")
+    assert not holds(s.pid, KEY)
 
 
 def holds(pid: int, needle: bytes) -> bool:
@@ -203,15 +210,14 @@ def holds(pid: int, needle: bytes) -> bool:
     return False
 
 
-def test_a_second_server_on_the_same_port_is_refused(tmp_path: Path) -> None:
-    with server(tmp_path) as s:
-        s.up()
-        second = ServerProcess(SERVE, str(tmp_path / "c.hcl"), STUB, cwd=tmp_path, port=s.port)
-        code, _, err = (
-            second.stop() if second.process.wait(20) is None else (second.process.wait(), *second.process.communicate())
-        )
-        assert code == 1 and "cannot listen on 127.0.0.1" in err and "Traceback" not in err
-        assert s.status()["sealed"]
+def test_a_second_server_on_the_same_port_is_refused(living: ServerProcess, tmp_path: Path) -> None:
+    (tmp_path / "c.hcl").write_text(
+        f'storage "inmem" {{}}\nlistener "tcp" {{ address = "127.0.0.1:{living.port}" tls_disable = true }}'
+    )
+    second = ServerProcess(SERVE, str(tmp_path / "c.hcl"), STUB, cwd=tmp_path, port=living.port)
+    _, err = second.process.communicate(timeout=20)
+    assert second.process.returncode == 1 and "cannot listen on 127.0.0.1" in err and "Traceback" not in err
+    assert living.status()["sealed"] is False
 
 
 def test_a_store_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
@@ -294,20 +300,20 @@ def test_development_server_unseals_itself_again(tmp_path: Path) -> None:
     assert s.process.returncode == 1 and "its share is not in" in err
 
 
-def test_metrics_of_all_workers(tmp_path: Path) -> None:
-    with server(tmp_path) as s:
-        s.unsealed().pids(20)
-        with socket.create_connection(("127.0.0.1", s.port)) as sock:
-            sock.sendall(b"\x16\x03\x01nonsense")
-            assert sock.recv(10).startswith(b"HTTP/1.1")
-        text = s.ask("GET", "metrics")[1]
-        lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        assert int(lines['strongroom_requests_total{operation="read",status="2xx"}']) >= 20
-        assert lines["strongroom_workers"] == "2" and lines["vault_core_unsealed"] == "1"
-        assert int(lines["strongroom_bad_bytes_total"]) == 1
-        assert float(lines["strongroom_request_seconds_sum"]) > 0
-        s.ask("PUT", "sys/seal")
-        s.ask("PUT", "sys/unseal", {"key": "k"})
-        again = s.ask("GET", "metrics")[1]
-        lines = dict(line.rsplit(" ", 1) for line in again.splitlines() if not line.startswith("#"))
-        assert int(lines['strongroom_requests_total{operation="read",status="2xx"}']) >= 21, "counters outlive workers"
+def test_metrics_of_all_workers(living: ServerProcess) -> None:
+    s = living
+    s.unsealed().pids(20)
+    with socket.create_connection(("127.0.0.1", s.port)) as sock:
+        sock.sendall(b"\x16\x03\x01nonsense")
+        assert sock.recv(10).startswith(b"HTTP/1.1")
+    text = s.ask("GET", "metrics")[1]
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert int(lines['strongroom_requests_total{operation="read",status="2xx"}']) >= 20
+    assert lines["strongroom_workers"] == "2" and lines["vault_core_unsealed"] == "1"
+    assert int(lines["strongroom_bad_bytes_total"]) == 1
+    assert float(lines["strongroom_request_seconds_sum"]) > 0
+    s.ask("PUT", "sys/seal")
+    s.ask("PUT", "sys/unseal", {"key": "k"})
+    again = s.ask("GET", "metrics")[1]
+    lines = dict(line.rsplit(" ", 1) for line in again.splitlines() if not line.startswith("#"))
+    assert int(lines['strongroom_requests_total{operation="read",status="2xx"}']) >= 21, "counters outlive workers"
