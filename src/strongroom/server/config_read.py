@@ -57,7 +57,7 @@ class Place:
             return default
         try:
             number = int(value) if not isinstance(value, bool | list) else None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
         if number is None or number < least:
             raise self._wrong(key, f"must be a whole number of at least {least}")
@@ -201,8 +201,8 @@ def _read(path: str) -> Body:
         return _body(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise BadRequest(f"{path}: {_toml_reason(str(error))}") from None
-    except RecursionError:
-        raise BadRequest(f"{path}: nested too deeply") from None
+    except (RecursionError, ValueError):  # a ValueError: a number with thousands of digits
+        raise BadRequest(f"{path}: nested too deeply, or not valid TOML") from None
 
 
 def _toml_reason(text: str) -> str:

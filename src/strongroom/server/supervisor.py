@@ -85,7 +85,7 @@ class Supervisor:
         try:
             self._prepare()
             self._signals()
-            await self._begin()
+            await self._begin_or_stop()
             if not self._stopping:
                 self._on_ready(self)
             await self._stopped.wait()
@@ -133,6 +133,16 @@ class Supervisor:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def _begin_or_stop(self) -> None:
+        """A signal during the start does not wait for it."""
+        begin, stopped = asyncio.ensure_future(self._begin()), asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait({begin, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if begin.done():
+            begin.result()
+        else:
+            begin.cancel()
 
     async def _begin(self) -> None:
         self._beginning = True

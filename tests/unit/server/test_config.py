@@ -1,8 +1,12 @@
 """Configuration: the same server in TOML, HCL and JSON, what is refused and where, what the environment overrides."""
 
+import json
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from strongroom.errors import BadRequest
 from strongroom.server.config import ServerConfig, check_config, load
@@ -194,3 +198,44 @@ def test_file_problems_are_no_tracebacks(tmp_path: Path) -> None:
 def test_repr_shows_no_value(tmp_path: Path) -> None:
     config = read(tmp_path, GOOD + 'telemetry { circonus_api_token = "canary" }\ncluster_name = "canary"')
     assert "canary" not in repr(config) and "canary" not in repr(config.storage)
+
+
+KEYS = (
+    "storage backend listener audit telemetry workers ui log_level max_lease_ttl version custom_response_headers tcp "
+    "unix lmdb inmem file address tls_disable max_request_size options path socket_mode x_forwarded_for_authorized_addrs"
+).split()
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["1s", "inmem", "/x", ":1"]),
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6))
+def test_any_values_are_a_configuration_or_refused(tmp_path: Path, tree: dict[str, object]) -> None:
+    (tmp_path / "f.json").write_text(json.dumps(tree))
+    for partial in (False, True):
+        try:
+            config = load([str(tmp_path / "f.json")], {}, partial=partial)
+        except BadRequest:
+            continue
+        assert msgspec.convert(msgspec.to_builtins(config), ServerConfig) == config, "workers get it in this form"
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=60), st.sampled_from(["f.toml", "f.hcl", "f.json"]))
+def test_any_text_is_a_configuration_or_refused(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(BadRequest):
+        load([str(tmp_path / name)], {})
