@@ -17,13 +17,24 @@ SERVE_STAMP := $(VENV)/serve-$(shell (echo "$(CURDIR)"; cat $(LOCKS)) | cksum | 
 WORK_STAMP := $(VENV)/work-$(shell (echo "$(CURDIR)"; cat $(LOCKS) requirements/dev.txt) | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-faults lint format bench conformance conformance-doc lock clean
+.PHONY: always help serve test test-faults lint format bench conformance clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 18
 
-serve: $(SERVE_STAMP) ## a development server on LISTEN, its data in DATA
-	@exec $(RUN) -m strongroom.server --development $(DATA) --listen $(LISTEN)
+serve: $(VENV)/serving ## a development server on LISTEN, its data in DATA
+
+# A signal that only make gets must end the server too. make hands SIGTERM on, but at SIGINT it removes the file being made
+# and waits; so the file is watched.
+$(VENV)/serving: $(SERVE_STAMP) always
+	@touch $@; \
+	$(RUN) -m strongroom.server --development $(DATA) --listen $(LISTEN) & server=$$!; \
+	trap 'kill -TERM $$server 2>/dev/null' HUP INT TERM; \
+	while kill -0 $$server 2>/dev/null; do \
+		if [ ! -e $@ ] || ! kill -0 $$PPID 2>/dev/null; then kill -TERM $$server 2>/dev/null; fi; \
+		sleep 1; \
+	done; \
+	rm -f $@; wait $$server
 
 test: $(WORK_STAMP) ## the tests, with a short smoke of the fault suites
 	$(RUN) -m pytest -n $(WORKERS) -m "not faults"
@@ -49,6 +60,8 @@ conformance: $(WORK_STAMP) ## compare with CORPUS, a folder of recorded answers,
 
 clean: ## remove what was made, but never the data
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+always:
 
 # The environment. What serves needs neither test tools nor a compiler; hatchling comes from a lock file too, so that
 # nothing is downloaded that is not pinned by a hash.
