@@ -1,6 +1,5 @@
 """The mount table of one namespace: which engine answers where."""
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,11 +7,12 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.mount_entry import MountConfig, MountEntry, check_mac, entry_mac
 from strongroom.core.names import new_uuid
 from strongroom.core.router import Mounted, Router, mounted
 from strongroom.core.sweep import delete_prefix
-from strongroom.errors import BadRequest, Conflict
+from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Engine, Mount
 from strongroom.sdk.storage import View, Write
 
@@ -21,7 +21,6 @@ _unpack = msgspec.msgpack.Decoder(MountEntry).decode
 _PRIVILEGED = frozenset({"system", "token"})
 PROTECTED = ("sys/", "identity/", "cubbyhole/", "auth/token/")
 _RESERVED = ("sys/", "auth/", "audit/", "identity/", "cubbyhole/", "internal/")
-_TRIES = 32
 
 Factory = Callable[[Mount], Engine]
 
@@ -223,18 +222,13 @@ class MountTable:
 
     async def _change(self, check: Callable[[], None], writes: list[Write]) -> None:
         """Commit ``writes`` and move the epoch, if ``check`` passes on the table as it is at that epoch."""
-        epoch = layout.epoch(self._ns)
-        for _ in range(_TRIES):
-            stored = await self._storage.get_sealed(epoch)
+
+        async def before() -> None:
             await self.load()
             check()
-            with contextlib.suppress(Conflict):
-                await self._storage.commit(
-                    [*writes, Write(epoch, b"1")], expect={epoch: stored.revision if stored else 0}
-                )
-                await self.load()
-                return
-        raise Conflict("the mount table changes too quickly")
+
+        await commit_with_epoch(self._storage, self._ns, writes, before=before)
+        await self.load()
 
     def _check_path(self, path: str) -> None:
         shown = path.removeprefix("auth/")

@@ -1,6 +1,5 @@
 """Stored policies of one namespace, the ACLs made of them, and the step that asks them."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -8,14 +7,14 @@ from typing import Any, Protocol
 import msgspec
 
 from strongroom.core import layout
-from strongroom.errors import BadRequest, Conflict, PermissionDenied
+from strongroom.core.epoch import commit_with_epoch
+from strongroom.errors import BadRequest, PermissionDenied
 from strongroom.sdk.engine import Call
 from strongroom.sdk.policy import Decision, Question
 from strongroom.sdk.request import Caller, Op, Response
 from strongroom.sdk.storage import Storage, Write
 
 _MAX_ACLS = 4096
-_TRIES = 32
 _BUILT_IN = "response-wrapping"
 
 
@@ -132,16 +131,8 @@ class PolicyStore:
         await self._commit(Write(layout.policy(self._ns, name), None))
 
     async def _commit(self, write: Write) -> None:
-        epoch = layout.epoch(self._ns)
-        for _ in range(_TRIES):
-            stored = await self._storage.get(epoch)
-            with contextlib.suppress(Conflict):
-                await self._storage.commit(
-                    [write, Write(epoch, b"1")], expect={epoch: stored.revision if stored else 0}
-                )
-                self.forget()
-                return
-        raise Conflict("policies change too quickly")
+        await commit_with_epoch(self._storage, self._ns, [write])
+        self.forget()
 
 
 def _encode(text: str, now: float) -> bytes:

@@ -1,13 +1,13 @@
 """sys/config: CORS, response headers of the console, audited request headers, the configuration without secrets."""
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.settings import Cors
-from strongroom.errors import BadRequest, Conflict, NotFound
+from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import Flag, StrList
 from strongroom.sdk.request import Op, Response
@@ -63,18 +63,9 @@ class ConfigRoutes:
     async def _change(self, call: Call, what: str, value: Any) -> None:
         """Store a setting and move the epoch; ``value`` None forgets it."""
         space = self._core.space(call.request.namespace)
-        epoch = layout.epoch(space.id)
         data = None if value is None else msgspec.json.encode(value)
-        for _ in range(16):
-            stored = await space.storage.get_sealed(epoch)
-            with contextlib.suppress(Conflict):
-                await space.storage.commit(
-                    [Write(layout.config(space.id, what), data), Write(epoch, b"1")],
-                    expect={epoch: stored.revision if stored else 0},
-                )
-                await space.reload()
-                return
-        raise Conflict("settings change too quickly")
+        await commit_with_epoch(space.storage, space.id, [Write(layout.config(space.id, what), data)])
+        await space.reload()
 
     async def read_cors(self, call: Call, args: CorsArgs) -> Response:
         cors = self._core.space(call.request.namespace).settings.cors
