@@ -405,14 +405,16 @@ class Connection(asyncio.Protocol):
         if door.waiting.pop(request.id, None) is not None:
             door.meter.in_flight(-1)
         answer = self._answer(outcome, request)
-        for name, value in cors_headers(head.origin, door.settings()).items():
-            answer.add(name, value)
+        settings = door.settings()
+        if head.origin is not None:
+            for name, value in cors_headers(head.origin, settings).items():
+                answer.add(name, value)
         door.meter.request(request.op, answer.status, time.perf_counter() - self._started)
         close = answer.close or not self._keep_alive or door.draining or (self._eof and not self._buffer)
         version = self._framer.version
         self._coroutine = self._request = self._future = None
         self._busy = False
-        self._framer.reset(door.settings())
+        self._framer.reset(settings)
         if self._transport is None:
             door.settle()
             return

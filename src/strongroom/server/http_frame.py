@@ -9,7 +9,7 @@ import re
 import httptools
 
 from strongroom.errors import BadRequest, TooLarge, VaultError
-from strongroom.server.http_request import Head
+from strongroom.server.http_request import Head, meanings
 from strongroom.server.http_settings import DoorSettings, Limits
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")  # RFC 9110 section 5.6.2; no real method is longer
@@ -39,9 +39,9 @@ class Framer:
     __slots__ = (
         "_chunk",
         "_limits",
+        "_names",
         "_parser",
         "_parts",
-        "_settings",
         "_trailers",
         "complete",
         "fault",
@@ -54,14 +54,14 @@ class Framer:
     )
 
     def __init__(self, limits: Limits, settings: DoorSettings) -> None:
-        self._limits, self._settings = limits, settings
+        self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
         self._parts: list[bytes] = []
         self.reset(settings)
 
     def reset(self, settings: DoorSettings) -> None:
         """Make ready for the next message."""
-        self._settings = settings
+        self._names = meanings(settings.kept_headers)
         self._parts.clear()
         self._chunk = self._trailers = 0
         self.head: Head | None = None
@@ -79,8 +79,13 @@ class Framer:
         self.head.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.headers_done and self.head is not None:  # else a trailer, which says nothing to us
-            self.head.add(name, value, self._settings)
+        head = self.head
+        if self.headers_done or head is None:
+            return  # a trailer, which says nothing to us
+        head.count += 1
+        meaning = self._names.get(name) or self._names.get(name.lower())
+        if meaning is not None:
+            head.add(meaning, value)
 
     def on_headers_complete(self) -> None:
         self.headers_done = True

@@ -58,7 +58,8 @@ def read_target(method: bytes, target: bytes) -> Target:
         if query and method in _QUERY_OPS:
             data = _fields(query)
             op = _asked_by_query(op, data)
-        return Target(op, _with_slash(op, path), data)
+        plain = op is Op.READ and not path.endswith("/")
+        return Target(op, path if plain else _with_slash(op, path), data)
     except BadRequest as error:
         return Target(op, path, data, error)
 

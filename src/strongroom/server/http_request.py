@@ -1,7 +1,9 @@
 """The headers and the body of one HTTP message, as a Request."""
 
+import functools
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from strongroom.errors import (
     BadRequest,
@@ -17,16 +19,22 @@ from strongroom.server.http_settings import DoorSettings, Proxies
 
 MERGE_PATCH = "application/merge-patch+json"
 _CORS_METHODS = "DELETE, GET, OPTIONS, POST, PUT, PATCH, LIST, SCAN"
-_SINGLE = {
-    b"x-vault-token": "token",
-    b"authorization": "authorization",
-    b"x-vault-namespace": "namespace",
-    b"x-vault-wrap-ttl": "wrap_ttl",
-    b"content-type": "content_type",
-    b"content-length": "length",
-    b"origin": "origin",
-    b"access-control-request-method": "cors_method",
+_SLOTS = {
+    "host": "host",
+    "x-vault-token": "token",
+    "authorization": "authorization",
+    "x-vault-namespace": "namespace",
+    "x-vault-wrap-ttl": "wrap_ttl",
+    "content-type": "content_type",
+    "content-length": "length",
+    "transfer-encoding": "transfer",
+    "expect": "expect",
+    "x-forwarded-for": "forwarded",
+    "origin": "origin",
+    "access-control-request-method": "cors_method",
 }
+_JOINED = frozenset({"transfer", "forwarded", "expect"})
+_SECRET = frozenset({"token", "authorization"})  # never handed on
 
 
 class Preflight(VaultError):
@@ -80,44 +88,57 @@ class Head:
         self.kept: dict[str, str] | None = None
         self.fault: VaultError | None = None
 
-    def add(self, name: bytes, value: bytes, settings: DoorSettings) -> None:
-        """Take one header line."""
-        name = name.lower()
-        self.count += 1
-        if name == b"host":
+    def add(self, meaning: "Meaning", value: bytes) -> None:
+        """Take one header line whose name means something here."""
+        slot, kept = meaning
+        if slot == "host":
             self.hosts += 1
-            return
-        slot = _SINGLE.get(name)
-        if slot is not None:
+        elif slot in _JOINED:
+            before = getattr(self, slot)
+            setattr(self, slot, value if before is None else before + b"," + value)
+        elif slot:
             if getattr(self, slot) is not None:
-                self.fault = BadRequest(f"header {name.decode()} is given twice")
+                self.fault = BadRequest(f"a header ({slot}) is given twice")
             setattr(self, slot, value)
-        elif name == b"transfer-encoding":
-            self.transfer = value if self.transfer is None else self.transfer + b"," + value
-        elif name == b"expect":
-            self.expect = value
-        elif name == b"x-forwarded-for":
-            self.forwarded = value if self.forwarded is None else self.forwarded + b"," + value
-        text = name.decode("latin-1")
-        if text in settings.kept_headers and slot not in ("token", "authorization"):
+        if kept:
             if self.kept is None:
                 self.kept = {}
             shown = value.decode("latin-1")
-            self.kept[text] = f"{self.kept[text]}, {shown}" if text in self.kept else shown
+            self.kept[kept] = f"{self.kept[kept]}, {shown}" if kept in self.kept else shown
 
 
-_random = b""
+class Meaning(NamedTuple):
+    """What a header name means: the slot of ``Head`` it fills, and its name if it is handed on."""
+
+    slot: str
+    kept: str
+
+
+@functools.lru_cache(maxsize=16)
+def meanings(kept: frozenset[str]) -> Mapping[bytes, Meaning]:
+    """The header names that mean something, as clients usually spell them and in lower case."""
+    table: dict[bytes, Meaning] = {}
+    for name in {*_SLOTS, *kept}:
+        slot = _SLOTS.get(name, "")
+        meaning = Meaning(slot, name if name in kept and slot not in _SECRET else "")
+        for spelt in (name, name.title(), name.replace("ttl", "TTL")):
+            table[spelt.encode()] = meaning
+    return table
+
+
+_random = ""
 _at = 0
+_VARIANT = {f"{n:x}": "89ab"[n & 3] for n in range(16)}
 
 
 def new_id() -> str:
     """A random UUID (RFC 9562 version 4) as text; randomness is fetched 4 KiB at a time."""
     global _random, _at
     if _at >= len(_random):
-        _random, _at = os.urandom(4096), 0
-    h = _random[_at : _at + 16].hex()
-    _at += 16
-    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+        _random, _at = os.urandom(4096).hex(), 0
+    h = _random[_at : _at + 32]
+    _at += 32
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
 
 def build(

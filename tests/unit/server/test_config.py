@@ -202,7 +202,8 @@ def test_repr_shows_no_value(tmp_path: Path) -> None:
 
 KEYS = (
     "storage backend listener audit telemetry workers ui log_level max_lease_ttl version custom_response_headers tcp "
-    "unix lmdb inmem file address tls_disable max_request_size options path socket_mode x_forwarded_for_authorized_addrs"
+    "unix lmdb inmem file address tls_disable max_request_size options path socket_mode "
+    "x_forwarded_for_authorized_addrs"
 ).split()
 SCALARS = st.one_of(
     st.none(),

@@ -7,8 +7,8 @@ import pytest
 from strongroom.errors import VaultError
 from strongroom.sdk.request import Op
 from strongroom.server.http_paths import read_target
-from strongroom.server.http_request import Head, build
-from strongroom.server.http_settings import DoorSettings, Proxies
+from strongroom.server.http_request import Head, build, meanings
+from strongroom.server.http_settings import KEPT_HEADERS, DoorSettings, Proxies
 
 GOOD: list[tuple[bytes, bytes, Op, str, dict[str, Any]]] = [
     (b"GET", b"/v1/secret/data/a", Op.READ, "secret/data/a", {}),
@@ -71,8 +71,11 @@ def test_bad(method: bytes, target: bytes, status: int, text: str) -> None:
 def request(method: bytes = b"GET", target: bytes = b"/v1/a", body: bytes = b"", **headers: str) -> Any:
     head = Head(method)
     head.target = target
+    names = meanings(KEPT_HEADERS)
     for name, value in headers.items():
-        head.add(name.replace("_", "-").encode(), value.encode(), DoorSettings())
+        meaning = names.get(name.replace("_", "-").lower().encode())
+        if meaning is not None:
+            head.add(meaning, value.encode())
     return build(head, body, ("1.2.3.4", 5), Proxies(), DoorSettings(), None)
 
 
