@@ -67,16 +67,17 @@ class CapabilityRoutes:
         acl = await self._core.space(call.request.namespace).policies.acl(caller)
         data: dict[str, Any] = {}
         for path in paths:
-            data[path] = ["root"] if caller.root else acl.capabilities(_clean(path))
+            known = _clean(path)
+            data[path] = ["root"] if caller.root else ["deny"] if known is None else acl.capabilities(known)
         if len(paths) == 1:
             data["capabilities"] = data[paths[0]]
         return Response(data=data, flat=True)
 
 
-def _clean(path: str) -> str:
-    """A path as policies know it. What no request could name is left as it is: nothing will match it."""
+def _clean(path: str) -> str | None:
+    """A path as policies know it; None for one that no request can name."""
     slash = "/" if path.endswith("/") else ""
     try:
         return canonical_text(path.strip("/").removeprefix("v1/")) + slash
     except VaultError:
-        return path.lstrip("/")
+        return None

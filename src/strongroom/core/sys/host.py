@@ -48,8 +48,14 @@ class HostRoutes:
             Route(pattern="monitor", ops={Op.READ: self.monitor}, sudo=True, help="The log as it grows (not served)."),
             Route(pattern="config/reload/{name}", ops={Op.UPDATE: self.reload}, args=LevelArgs, sudo=True, help="No."),
             Route(pattern="plugins/catalog", ops={Op.READ: self.plugins}, help="What can be mounted."),
-            Route(pattern="plugins/catalog/{kind}/", ops=listing, args=PluginArgs, help="What can be mounted."),
-            Route(pattern="plugins/catalog/{kind}/{name}", ops={Op.READ: self.plugin}, args=PluginArgs, help="One."),
+            Route(pattern="plugins/catalog/{kind}/", ops=listing, args=PluginArgs, sudo=True, help="One kind."),
+            Route(
+                pattern="plugins/catalog/{kind}/{name}",
+                ops={Op.READ: self.plugin},
+                args=PluginArgs,
+                sudo=True,
+                help="One plug-in.",
+            ),
         )  # fmt: skip
 
     async def host_info(self, call: Call, args: NoArgs) -> Response:

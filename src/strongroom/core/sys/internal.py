@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from strongroom.core.mount_entry import MountEntry, shown
+from strongroom.core.mounts import PROTECTED
 from strongroom.core.openapi import document
 from strongroom.errors import BadRequest, PermissionDenied, VaultError
 from strongroom.sdk.engine import Call, NoArgs, Route
@@ -46,7 +47,12 @@ class InternalRoutes:
             ),
             Route(pattern="internal/ui/resultant-acl", ops={Op.READ: self.acl}, help="What the calling token may do."),
             Route(
-                pattern="internal/specs/openapi", args=SpecArgs, ops=specs, strict=False, help="This API, as OpenAPI."
+                pattern="internal/specs/openapi",
+                login=True,
+                args=SpecArgs,
+                ops=specs,
+                strict=False,
+                help="This API, as OpenAPI: what the asker may see of it.",
             ),
             Route(pattern="internal/counters/tokens", ops={Op.READ: self.tokens}, help="How many tokens there are."),
             Route(pattern="internal/counters/entities", ops={Op.READ: self.entities}, help="How many entities."),
@@ -104,14 +110,19 @@ class InternalRoutes:
         if call.caller.root:
             return Response(data={"root": True})
         store = self._core.space(call.request.namespace).policies
-        return Response(data={"root": False, **(await store.acl(call.caller)).resultant()})
+        found = (await store.acl(call.caller)).resultant()
+        shown = {kind: {path: {"capabilities": able} for path, able in rules.items()} for kind, rules in found.items()}
+        return Response(data={"root": False, **shown})
 
     async def openapi(self, call: Call, args: SpecArgs) -> Response:
         space = self._core.space(call.request.namespace)
-        acl = None
-        if call.caller is not None and not call.caller.root:
-            acl = await space.policies.acl(call.caller)
-        mounts = [m for m in space.mounts.router.mounts.values() if acl is None or acl.may_any(m.path)]
+        seen = {
+            entry.path
+            for entry in space.mounts.entries.values()
+            if await self._sees(call, entry)
+            or (call.caller is None and entry.path in PROTECTED)  # every vault has those
+        }
+        mounts = [mount for path, mount in space.mounts.router.mounts.items() if path in seen]
         generic = str(args.generic_mount_paths).lower() in ("1", "true", "t")
         return Response(data=document(mounts, version=self._core.config.version, generic=generic), bare=True)
 
