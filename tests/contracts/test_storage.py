@@ -161,7 +161,7 @@ def test_model(kind: str) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     machine = type(f"Model_{kind}", (Model,), {"kind": kind})
-    examples = 25 if kind == "file" else 60
+    examples = 10 if kind == "file" else 60
     run_state_machine_as_test(
         machine,
         settings=settings(
