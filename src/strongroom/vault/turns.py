@@ -7,6 +7,7 @@ one flush, a slow hash holds up nobody, and no part of the house needs locks of 
 
 import threading
 import types
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
@@ -41,12 +42,45 @@ class Slow(Completion):
         return True
 
 
+class FairLock:
+    """A lock that is handed to whoever has waited longest. Used with ``with``.
+
+    Python's own lock goes to whoever asks first after the release, which is the thread that just released it: a busy
+    thread would keep the others waiting for seconds.
+    """
+
+    __slots__ = ("_lock", "_waiting")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # held while anybody owns this; only its owner takes from ``_waiting``
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        if not self._waiting and self._lock.acquire(blocking=False):
+            return
+        turn = threading.Lock()
+        turn.acquire()
+        self._waiting.append(turn)
+        if self._lock.acquire(blocking=False):  # its owner left before it saw this turn
+            self.__exit__()
+        turn.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        while True:
+            if self._waiting:
+                self._waiting.popleft().release()  # the lock stays held: it belongs to that thread now
+                return
+            self._lock.release()
+            if not self._waiting or not self._lock.acquire(blocking=False):
+                return
+
+
 class _Step:
     """A coroutine whose every step waits for its turn; what ``drive`` needs of one."""
 
     __slots__ = ("_lock", "_work", "close")
 
-    def __init__(self, lock: threading.Lock, work: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, lock: FairLock, work: Coroutine[Any, Any, Any]) -> None:
         self._lock, self._work, self.close = lock, work, work.close
 
     def send(self, value: Any) -> Any:
@@ -60,7 +94,7 @@ class Turns:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = FairLock()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work``, which waits for nothing but commits and ``Slow`` work, to its end in this thread.

@@ -35,9 +35,15 @@ def graph(root: Any, most: int = 20_000) -> Iterator[tuple[str, Any]]:
     while queue and len(known) < most:
         path, thing = queue.pop(0)
         yield path, thing
-        if not type(thing).__module__.startswith("strongroom"):
+        if isinstance(thing, dict):
+            inner = [(f"[{n}]", part) for n, part in enumerate(thing.values())]
+        elif isinstance(thing, list | tuple | set | frozenset):
+            inner = [(f"[{n}]", part) for n, part in enumerate(thing)]
+        elif type(thing).__module__.startswith("strongroom"):
+            inner = list(parts(thing))
+        else:
             continue
-        for name, part in list(parts(thing)):
+        for name, part in inner:
             if id(part) not in known and not isinstance(part, _LEAVES):
                 known.add(id(part))
                 keep.append(part)
