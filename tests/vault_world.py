@@ -14,8 +14,9 @@ from strongroom.core.seal import SealConfig
 from strongroom.errors import VaultError
 from strongroom.sdk.request import Response
 from strongroom.server import http_encode
-from strongroom.server.http_request import Head, build
-from strongroom.server.http_settings import DoorSettings, Proxies
+from strongroom.server.http_frame import Framer
+from strongroom.server.http_request import build
+from strongroom.server.http_settings import DoorSettings, Limits, Proxies
 from strongroom.storage.memory import MemoryStore
 from strongroom.vault.assemble import Assembled, assemble, read_config
 
@@ -80,14 +81,13 @@ class World:
     ) -> http_encode.Answer:
         """One request as a client would send it; ``target`` is what follows ``/v1/``; ``token`` None = root."""
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        head = Head(method.encode())
-        head.target = b"/v1/" + target.encode()
-        for name, value in (headers or {}).items():
-            head.add(name.encode(), value.encode(), self.settings)
         used = self.root if token is None else token
-        if used:
-            head.add(b"X-Vault-Token", used.encode(), self.settings)
-        request = build(head, data, self.peer, Proxies(), self.settings, None)
+        lines = [f"{method} /v1/{target} HTTP/1.1", "Host: vault", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+        lines += [f"X-Vault-Token: {used}"] * bool(used) + [f"Content-Length: {len(data)}"] * bool(data)
+        framer = Framer(Limits(), self.settings)
+        framer.feed("\r\n".join([*lines, "", ""]).encode() + data)
+        assert framer.complete and framer.head is not None
+        request = build(framer.head, framer.body(), self.peer, Proxies(), self.settings, framer.fault)
         outcome: Any
         try:
             outcome = await self.core.handle(request)
