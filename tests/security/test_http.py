@@ -194,3 +194,18 @@ async def test_sec_a6_slow_clients_lose_to_the_clock() -> None:
             s.door.tick()
             assert (await s.once(get("a")))[0] == 200
         assert await slow[0].rest() == b"" and s.meter.bad == 50, "bytes that trickle in buy no time"
+
+
+async def test_sec_a6_half_requests_shut_nobody_out() -> None:
+    now = [0.0]
+    async with served(Limits(max_connections=20), clock=lambda: now[0]) as s:
+        kept = await s.connect()
+        assert (await kept.ask(get("a")))[0] == 200
+        for n in range(40):
+            await (await s.connect()).say(b"GET /v1/a HT")
+            now[0] += 0.2
+            s.door.tick()
+        for _ in range(10):
+            assert (await s.once(get("b")))[0] == 200, "who asks at once is served"
+        assert len(s.door.connections) <= 20 and len(s.door.fresh) < 20
+        assert (await kept.ask(get("a")))[0] == 200, "half requests go before a client that asked before"

@@ -264,9 +264,14 @@ async def test_requests_in_flight_are_limited() -> None:
 
 async def test_connections_are_limited() -> None:
     async with served(Limits(max_connections=1)) as s:
-        a, b = await s.connect(), await s.connect()
-        assert (await a.ask(get("a")))[0] == 200
-        assert await b.rest() == b""
+        s.stub.gate = asyncio.Event()
+        a = await s.connect()
+        await a.say(get("slow/a"))
+        while not s.door.waiting:
+            await asyncio.sleep(0.001)
+        assert await (await s.connect()).rest() == b"", "nobody can make room"
+        s.stub.gate.set()
+        assert (await a.answer())[0] == 200
 
 
 async def test_idle_connections_shut_nobody_out() -> None:
