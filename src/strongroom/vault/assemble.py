@@ -23,7 +23,7 @@ from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
-from strongroom.vault.stores import open_backend
+from strongroom.vault.stores import WholeStore, open_backend
 
 __all__ = ["Assembled", "VaultConfig", "assemble", "open_backend", "read_config"]
 
@@ -124,7 +124,7 @@ def assemble(
         audit=audit,
         system=System,
         handlers=list(handlers),
-        guards=[lockout, LockoutRecheck(lockout)],
+        guards=[WholeStore(backend), lockout, LockoutRecheck(lockout)],
         now=now,
         offload=offload,
     )

@@ -20,7 +20,7 @@ from strongroom.vault.assemble import assemble, read_config
 from strongroom.vault.loop_thread import LoopThread
 from strongroom.vault.migration import Ground, migrate
 from strongroom.vault.once import recorded_unseal, whole
-from strongroom.vault.stores import needs_loop
+from strongroom.vault.stores import WholeStore, needs_loop
 from strongroom.vault.turns import Slow, Turns
 
 T = TypeVar("T")
@@ -151,6 +151,7 @@ class _Base:
     async def _unseal_once(self, shares: Sequence[str]) -> KeyShares:
         if self._closed:
             raise Sealed("the vault is closed")
+        await WholeStore(self._ground.store).check()
         given = [shares] if isinstance(shares, str) else list(shares)
         return await recorded_unseal(self._core, given)
 

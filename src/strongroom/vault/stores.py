@@ -5,9 +5,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from strongroom.errors import BadRequest
+from strongroom.sdk.engine import Call
+from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Backend
+from strongroom.storage.migrate import UNFINISHED
 from strongroom.vault import plugins
 
+_OPENING = ("sys/init", "sys/unseal")
 _NEEDED = ("get", "get_many", "list", "scan", "commit", "close")
 
 
@@ -103,3 +107,22 @@ def open_backend(backend: Any) -> Backend:
     if isinstance(backend, Mapping):
         return StoreName(backend).open()
     return fit(backend)
+
+
+class WholeStore:
+    """Handler: the half of a copy is not taken for a store; it is neither initialised nor unsealed."""
+
+    def __init__(self, store: Backend) -> None:
+        self._store = store
+
+    async def pre_route(self, call: Call) -> Response | None:
+        if call.request.path in _OPENING and call.request.op is not Op.READ:
+            await self.check()
+        return None
+
+    async def check(self) -> None:
+        """Raises BadRequest if the store is an unfinished copy."""
+        if await self._store.get(UNFINISHED) is not None:
+            raise BadRequest(
+                "the store is an unfinished copy of another one: run the migration again, or open the other one"
+            )
