@@ -166,12 +166,15 @@ class Tokens:
         writes = [*self._writes(token_id, entry), *extra]
         for _ in range(_TRIES):
             expect = {self.keys.entry + token_id: 0}
+            if chosen:  # what hung on an earlier token of that name must be gone
+                expect[self.keys.revoking + token_id] = 0
             if entry.parent and parent is not None:
                 expect[self.keys.entry + entry.parent] = parent.revision
             try:
                 await self._storage.commit(writes, expect=expect)
             except Conflict:
-                if chosen and await self._storage.get(self.keys.entry + token_id) is not None:
+                taken = await self._storage.get_many([self.keys.entry + token_id, self.keys.revoking + token_id])
+                if chosen and any(taken):
                     raise BadRequest("cannot create a token with a duplicate ID") from None
                 if entry.parent:
                     parent = await self.find_id(entry.parent)
