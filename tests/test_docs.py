@@ -122,6 +122,15 @@ def test_the_threat_model_and_the_tests_agree() -> None:
     assert sorted(written() - named(page)) == [], "tests that docs/threat-model.md does not name"
 
 
+def test_the_house_page_shows_the_rooms_that_there_are() -> None:
+    page = text_of(ROOT / "docs" / "house.md")
+    tree = page[page.index("src/strongroom/\n") : page.index("## The walk")]
+    rooms = {path.name for path in (ROOT / "src" / "strongroom").iterdir() if (path / "__init__.py").exists()}
+    assert rooms and set(re.findall(r"^  (\w+)/ ", tree, re.MULTILINE)) == rooms
+    shown = re.findall(r"[\w/]+\.py", tree)
+    assert not [name for name in shown if not list((ROOT / "src" / "strongroom").rglob(name.rpartition("/")[2]))]
+
+
 def test_the_changelog_has_a_place_for_what_is_not_released() -> None:
     page = text_of(ROOT / "CHANGELOG.md")
     assert re.search(r"^## \[Unreleased\]\n\n### (Added|Changed|Fixed|Removed|Security)\n\n- ", page, re.MULTILINE)
