@@ -75,6 +75,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT. 0, or 1 if the server could not start (the reason was logged)."""
+        _standard_descriptors()
         return asyncio.run(self._run())
 
     async def _run(self) -> int:
@@ -392,3 +393,12 @@ class Supervisor:
         for child in self.children:
             if child.role in ("sealed", "serving"):
                 child.send("reload", config=msgspec.to_builtins(self.config))
+
+
+def _standard_descriptors() -> None:
+    """Fill closed ones of 0, 1 and 2, or a socket or the board would become somebody's stderr."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= 2:
+        os.set_inheritable(fd, True)
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
