@@ -237,7 +237,7 @@ def vault() -> Iterator[Vault]:
         yield one
 
 
-def test_sec_gf3j_races_nothing_below_a_revoked_token_lives(vault: Vault) -> None:
+def test_sec_revocation_races_nothing_below_a_revoked_token_lives(vault: Vault) -> None:
     """Threads make children and renew while the parent is revoked; afterwards nobody of them gets in."""
     vault.write(
         "sys/policies/acl/maker", {"policy": 'path "auth/token/*" { capabilities = ["create", "update", "sudo"] }'}
