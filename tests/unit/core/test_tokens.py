@@ -1,12 +1,15 @@
 """The life of tokens: found, renewed, used up, expired, revoked, tidied."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from strongroom.core.token_entry import TokenEntry
 from strongroom.errors import BadRequest
+from strongroom.sdk.storage import Write
+from strongroom.storage.memory import MemoryStore
 from vault_world import World
 from yielding_store import YieldingStore
 
@@ -296,3 +299,32 @@ async def test_nothing_made_while_its_parent_is_revoked_survives(seed: int):
     await world.core.tidy()
     kept = "\n".join(await world.stored("ns/root/"))
     assert [token for token in made if world.space.tokens.hash(token) in kept] == []
+
+
+class Held(MemoryStore):
+    """Holds the commit that stores a child of ``parent`` until ``go``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parent, self.waiting, self.go = "none", asyncio.Event(), asyncio.Event()
+
+    async def commit(self, writes: Sequence[Write], *, expect: Mapping[str, int] = {}) -> None:
+        if any(f"/child/{self.parent}/" in write.key and write.value for write in writes):
+            self.waiting.set()
+            await self.go.wait()
+        await super().commit(writes, expect=expect)
+
+
+async def test_a_child_that_comes_too_late_is_not_even_stored():
+    store = Held()
+    world = await World.unsealed(backend=store)
+    await world.policy("maker", **{"auth/token/create": ["update"]})
+    parent = await world.token(policies=["maker"])
+    before = await world.stored("ns/root/token/")
+    store.parent = world.space.tokens.hash(parent)
+    late = asyncio.create_task(world.status("POST", "auth/token/create", {}, token=parent))
+    await store.waiting.wait()
+    await world.ok("POST", "auth/token/revoke", {"token": parent})
+    store.go.set()
+    assert await late == 403
+    assert len(await world.stored("ns/root/token/")) == len(before) - 3
