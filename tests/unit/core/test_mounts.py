@@ -48,7 +48,8 @@ async def test_a_mount_is_described(world: World):
         ("team/app/below", {"type": "kv"}, "path is already in use at team/app/"),
         ("sys/x", {"type": "kv"}, 'cannot mount "sys/x/"'),
         ("sys", {"type": "kv"}, 'cannot mount "sys/"'),
-        ("auth/x", {"type": "kv"}, ""),
+        ("auth/x", {"type": "kv"}, 'cannot mount "auth/x/"'),
+        ("auth/x", {"type": "userpass"}, 'cannot mount "auth/x/"'),
         ("cubbyhole", {"type": "kv"}, 'cannot mount "cubbyhole/"'),
         ("identity/x", {"type": "kv"}, 'cannot mount "identity/x/"'),
         ("new", {"type": "nope"}, "plugin not found in the catalog: nope"),
@@ -103,6 +104,17 @@ async def test_disabling_deletes_what_was_kept_and_is_safe_to_repeat(world: Worl
 async def test_what_cannot_be_disabled(world: World, path: str):
     assert await world.status("DELETE", f"sys/{path}") == 400
     assert await world.status("GET", f"sys/{path}") == 200
+
+
+async def test_the_right_to_mount_engines_says_nothing_about_auth_methods(world: World):
+    await world.ok("POST", "sys/auth/up", {"type": "userpass"})
+    await world.policy("engines", **{"sys/mounts/*": ["create", "read", "update", "delete"]})
+    token = await world.token(policies=["engines"])
+    assert await world.status("POST", "sys/mounts/auth/new", {"type": "userpass"}, token=token) == 400
+    assert await world.status("GET", "sys/mounts/auth/up", token=token) == 400
+    assert await world.status("DELETE", "sys/mounts/auth/up", token=token) == 204  # as of anything that is not there
+    assert sorted((await world.ok("GET", "sys/auth"))["data"]) == ["token/", "up/"]
+    assert await world.status("DELETE", "sys/mounts/team/app", token=token) == 204
 
 
 async def test_tuning(world: World):

@@ -120,6 +120,7 @@ class LeaseRoutes:
         found = await space.leases.get(lease_id)
         if found is not None and found[0].kind == "token":
             await space.end_token(found[0].token)
+            await space.leases.forget(lease_id, found[0])  # also when its token was gone already
         elif found is not None:
             await space.leases.revoke(lease_id)
         return Response()

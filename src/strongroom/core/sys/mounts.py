@@ -109,9 +109,9 @@ class MountRoutes:
 
     def _entry(self, call: Call, path: str) -> tuple[Namespace, MountEntry]:
         space, full = self._where(call, path)
-        entry = space.mounts.entries.get(full)
+        entry = None if _strays(call, full) else space.mounts.entries.get(full)
         if entry is None:
-            kind = "auth" if full.startswith("auth/") else "secret"
+            kind = "auth" if call.request.path.startswith("sys/auth/") else "secret"
             raise BadRequest(f"No {kind} engine mount at {full.removeprefix('auth/')}")
         return space, entry
 
@@ -121,6 +121,8 @@ class MountRoutes:
 
     async def enable(self, call: Call, args: EnableArgs) -> Response:
         space, path = self._where(call, args.path)
+        if _strays(call, path):
+            raise BadRequest(f'cannot mount "{path}"')
         kind = str(args.type or args.plugin_name)
         options = None if args.options is UNSET else dict(args.options)
         if not kind or kind == "plugin":
@@ -154,7 +156,7 @@ class MountRoutes:
 
     async def disable(self, call: Call, args: EnableArgs) -> Response:
         space, path = self._where(call, args.path)
-        entry = await space.mounts.begin_removal(path)
+        entry = None if _strays(call, path) else await space.mounts.begin_removal(path)
         if entry is not None:
             await space.revoke_prefix(path)
             await space.mounts.finish_removal(entry)
@@ -185,6 +187,11 @@ class MountRoutes:
             changes["options"] = options
         await space.mounts.replace(entry, msgspec.structs.replace(entry, **changes))
         return Response(warnings=warnings)
+
+
+def _strays(call: Call, path: str) -> bool:
+    """Whether a request below sys/mounts means an auth mount: that is sys/auth's affair, and needs sudo there."""
+    return path.startswith("auth/") and not call.request.path.startswith("sys/auth/")
 
 
 def _version_change(entry: MountEntry, options: dict[str, str]) -> tuple[str, ...]:
