@@ -111,7 +111,7 @@ def wait_until_it_answers(server: Server) -> None:
         with contextlib.suppress(OSError):
             server.call("GET", "sys/seal-status")
             return
-        time.sleep(0.02)  # noqa: the other side is a process; there is nothing to wait on
+        time.sleep(0.02)  # the other side is a process: there is nothing to wait on
     raise AssertionError(f"the server did not answer within {START:g} s")
 
 

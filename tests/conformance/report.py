@@ -87,7 +87,7 @@ class Report:
             row.shape += one.same_shape
             meant = bool(one.differs) and self.listed.covers(f"{one.entry.method} {one.entry.path}", one.differs)
             row.meant += meant
-            if one.area in BUILT and not one.same_shape and not meant:
+            if one.area in BUILT and one.differs and not meant:
                 self.differing.append(f"{name}:{number} {one.entry.method} {one.entry.path}: {reason(one)}")
 
     def total(self) -> Row:
@@ -135,8 +135,6 @@ def share(part: int, whole: int) -> str:
 
 def reason(one: Outcome) -> str:
     """Why it differs, in a line."""
-    if one.absent:
-        return "absent"
     if not one.same_status:
         said = one.answer.body.get("errors") if isinstance(one.answer.body, dict) else None
         return f"{one.entry.status}, not {one.answer.status}{f' {said}' if said else ''}"
