@@ -1,6 +1,6 @@
 """Strongroom: secrets and key management, embeddable and Vault-compatible. See docs/house.md for the structure.
 
-    from strongroom import Vault, AsyncVault, SealConfig
+from strongroom import Vault, AsyncVault, SealConfig
 """
 
 import importlib
