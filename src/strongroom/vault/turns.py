@@ -5,6 +5,7 @@ threads the same: a step (from one wait to the next) holds the lock, a wait does
 one flush, a slow hash holds up nobody, and no part of the house needs locks of its own because of threads.
 """
 
+import inspect
 import threading
 import types
 from collections import deque
@@ -63,7 +64,14 @@ class FairLock:
         self._waiting.append(turn)
         if self._lock.acquire(blocking=False):  # its owner left before it saw this turn
             self.__exit__()
-        turn.acquire()
+        try:
+            turn.acquire()
+        except BaseException:  # an interrupt: nobody must hand the lock to a thread that is gone
+            try:
+                self._waiting.remove(turn)
+            except ValueError:  # it was handed over already
+                self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         while True:
@@ -78,14 +86,16 @@ class FairLock:
 class _Step:
     """A coroutine whose every step waits for its turn; what ``drive`` needs of one."""
 
-    __slots__ = ("_lock", "_work", "close")
+    __slots__ = ("_lock", "_work", "close", "thrown")
 
     def __init__(self, lock: FairLock, work: Coroutine[Any, Any, Any]) -> None:
         self._lock, self._work, self.close = lock, work, work.close
+        self.thrown: BaseException | None = None  # what its wait was interrupted with
 
     def send(self, value: Any) -> Any:
         with self._lock:
-            return self._work.send(value)
+            thrown, self.thrown = self.thrown, None
+            return self._work.send(value) if thrown is None else self._work.throw(thrown)
 
 
 class Turns:
@@ -103,9 +113,17 @@ class Turns:
 
         Raises:
             RuntimeError: it waited for something that only an event loop can bring.
+            KeyboardInterrupt: the wait was interrupted; what was to be committed may come to be all the same.
         """
-        result: T = drive(_Step(self._lock, work))  # type: ignore[arg-type]
-        return result
+        step = _Step(self._lock, work)
+        while True:
+            try:
+                result: T = drive(step)  # type: ignore[arg-type]
+                return result
+            except BaseException as error:
+                if inspect.getcoroutinestate(work) != inspect.CORO_SUSPENDED:
+                    raise
+                step.thrown = error  # interrupted while it waited: it hears of it, and is recorded as failed
 
     @types.coroutine
     def interleave(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:

@@ -1,5 +1,6 @@
 """One ``Vault`` in the hands of several threads."""
 
+import json
 import random
 import threading
 import time
@@ -11,7 +12,8 @@ import pytest
 
 from strongroom import Vault
 from strongroom.errors import BadRequest, NotFound, PermissionDenied, VaultError
-from strongroom.vault.turns import Slow, Turns
+from strongroom.storage.completion import Completion
+from strongroom.vault.turns import FairLock, Slow, Turns
 from unit.vault.vaults import opened, opened_with_keys
 
 
@@ -197,3 +199,89 @@ def test_handlers_added_under_load() -> None:
     total = sum(together(work, 4))
     assert vault.read("secret/data/n").data["data"]["n"] == total  # type: ignore[union-attr, index]
     vault.close()
+
+
+class Interrupted(Slow):
+    """A wait in which somebody presses Ctrl-C."""
+
+    def wait(self, timeout: float = -1) -> bool:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_reaches_the_work() -> None:
+    heard: list[str] = []
+
+    async def work() -> None:
+        try:
+            await Interrupted(lambda: None)
+        except KeyboardInterrupt:
+            heard.append("interrupt")
+            await Slow(lambda: heard.append("recorded"))
+            raise
+
+    turns = Turns()
+    with pytest.raises(KeyboardInterrupt):
+        turns.run(work())
+    assert heard == ["interrupt", "recorded"]
+    with turns._lock:
+        pass
+
+
+def test_an_interrupted_call_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "audit.log"
+    config = {"audit": {"file": {"file_path": str(log)}}, "audit_dir": str(tmp_path)}
+    vault = opened({"lmdb": {"path": str(tmp_path / "s")}}, config)
+    vault.mount("secret", "kv")
+    vault.read("secret/a")
+    with monkeypatch.context() as patched:
+        patched.setattr(Completion, "wait", Interrupted.wait)
+        with pytest.raises(KeyboardInterrupt):
+            vault.write("secret/a", {"x": 1})
+    kinds = [json.loads(line)["type"] for line in log.read_text().splitlines()]
+    assert kinds.count("request") == kinds.count("response")
+    assert not vault._core.in_flight
+    vault.write("secret/a", {"x": 2})
+    assert vault.read("secret/a").data == {"x": 2}  # type: ignore[union-attr]
+    vault.close()
+
+
+def test_the_lock_is_handed_on_in_order() -> None:
+    lock, order = FairLock(), list[int]()
+
+    def wait(number: int) -> None:
+        with lock:
+            order.append(number)
+
+    threads = [threading.Thread(target=wait, args=(n,)) for n in range(5)]
+    with lock:
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            while len(lock._waiting) < number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(10)
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_waiter_that_gives_up_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, real = FairLock(), threading.Lock
+
+    class Impatient:
+        def __init__(self) -> None:
+            self._lock, self._first = real(), True
+
+        def acquire(self) -> None:
+            if not self._first:
+                raise KeyboardInterrupt
+            self._first = False
+
+        def release(self) -> None: ...
+
+    with lock:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading, "Lock", Impatient)
+            with pytest.raises(KeyboardInterrupt), lock:
+                pass
+        assert not lock._waiting
+    with lock:
+        pass
