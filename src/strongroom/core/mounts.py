@@ -146,9 +146,6 @@ class MountTable:
     def by_accessor(self, accessor: str) -> MountEntry | None:
         return next((e for e in self.entries.values() if e.accessor == accessor), None)
 
-    def by_uuid(self, uuid: str) -> MountEntry | None:
-        return next((e for e in self.entries.values() if e.uuid == uuid), None)
-
     def engine(self, uuid: str) -> Engine | None:
         """The engine of a mount, also of one that is being removed."""
         built = self._built.get(uuid)

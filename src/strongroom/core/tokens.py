@@ -200,10 +200,6 @@ class Tokens:
         name = accessor() if entry.type != "batch" else ""
         return msgspec.structs.replace(entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0)
 
-    def hold(self, token: str) -> str:
-        """The token id under which ``token`` will be stored."""
-        return self.hash(token)
-
     def _writes(self, token_id: str, entry: TokenEntry) -> list[Write]:
         writes = [
             Write(self.keys.entry + token_id, _pack(entry)),

@@ -17,7 +17,7 @@ from strongroom.core.token_entry import TokenEntry
 from strongroom.core.tokens import Found
 from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Call
-from strongroom.sdk.fields import Duration
+from strongroom.sdk.fields import Flag
 from strongroom.sdk.request import Auth, Op, Response, WrapInfo
 from strongroom.sdk.storage import Write
 
@@ -128,7 +128,9 @@ def kept(response: Response, request_id: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Duration | int):
+    if isinstance(value, Flag):
+        return bool(value)
+    if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
         return str(value)

@@ -328,3 +328,57 @@ async def test_a_child_that_comes_too_late_is_not_even_stored():
     store.go.set()
     assert await late == 403
     assert len(await world.stored("ns/root/token/")) == len(before) - 3
+
+
+# -- tokens of a login -----------------------------------------------------------------------------------------------
+
+
+async def login(world: World, **fields: Any) -> str:
+    if await world.status("GET", "sys/auth/userpass") != 200:
+        await world.ok("POST", "sys/auth/userpass", {"type": "userpass"})
+    await world.ok("POST", "auth/userpass/users/bob", {"password": "correct horse", **fields})
+    answer = await world.ok("POST", "auth/userpass/login/bob", {"password": "correct horse"}, token="")
+    return str(answer["auth"]["client_token"])
+
+
+async def test_the_method_has_a_say_in_a_renewal(world: World):
+    token = await login(world, token_ttl=100, token_max_ttl=1000)
+    await world.ok("POST", "auth/userpass/users/bob", {"token_ttl": 50, "token_max_ttl": 120})
+    world.clock.tick(40)
+    assert (await world.ok("POST", "auth/token/renew", {"token": token}))["auth"]["lease_duration"] == 50
+    world.clock.tick(45)
+    assert (await world.ok("POST", "auth/token/renew", {"token": token}))["auth"]["lease_duration"] == 35
+    await world.ok("DELETE", "auth/userpass/users/bob")
+    assert await world.status("POST", "auth/token/renew", {"token": token}) == 403
+    assert await world.alive(token)  # until its time is over
+    world.clock.tick(35)
+    assert not await world.alive(token)
+
+
+async def test_a_login_token_is_an_orphan_named_after_its_mount(world: World):
+    await world.ok("POST", "sys/auth/deep/er", {"type": "userpass"})
+    await world.ok("POST", "auth/deep/er/users/bob", {"password": "correct horse"})
+    auth = (await world.ok("POST", "auth/deep/er/login/bob", {"password": "correct horse"}, token=""))["auth"]
+    data = (await world.ok("POST", "auth/token/lookup", {"token": auth["client_token"]}))["data"]
+    assert (data["display_name"], data["path"], data["orphan"]) == ("deep-er-bob", "auth/deep/er/login/bob", True)
+    assert data["meta"] == {"username": "bob"} and auth["metadata"] == {"username": "bob"}
+
+
+@pytest.mark.parametrize(
+    ("mount", "user", "made"),
+    [("batch", "default", "batch"), ("service", "default", "service"), ("batch", "service", None),
+     ("service", "batch", None), ("default-batch", "default", "batch"), ("default-batch", "service", "service"),
+     ("default-service", "batch", "batch")],
+)  # fmt: skip
+async def test_the_mount_limits_the_kind_of_token(world: World, mount: str, user: str, made: str | None):
+    await world.ok("POST", "sys/auth/userpass", {"type": "userpass", "config": {"token_type": mount}})
+    await world.ok("POST", "auth/userpass/users/bob", {"password": "correct horse", "token_type": user})
+    status, answer = await world.http("POST", "auth/userpass/login/bob", {"password": "correct horse"}, token="")
+    assert (status, (answer.get("auth") or {}).get("token_type")) == ((200, made) if made else (400, None))
+
+
+async def test_a_login_within_limits_of_the_mount(world: World):
+    await world.ok("POST", "sys/auth/userpass", {"type": "userpass", "config": {"max_lease_ttl": "10m"}})
+    token = await login(world, token_ttl=99999)
+    data = (await world.ok("POST", "auth/token/lookup", {"token": token}))["data"]
+    assert data["ttl"] == 600
