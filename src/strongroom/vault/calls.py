@@ -134,8 +134,12 @@ def mount_fields(kind: str, options: Mapping[str, Any] | None) -> dict[str, Any]
         if name in rest:
             fields[name] = rest.pop(name)
     if rest:
-        fields["options"] = {str(k): str(v) for k, v in rest.items()}
+        fields["options"] = {str(k): _option(v) for k, v in rest.items()}
     return fields
+
+
+def _option(value: Any) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def mount_path(path: str, verb: str) -> str:

@@ -225,6 +225,8 @@ class Vault(_Base):
 
     def _custom(self) -> None:
         """From now on every call runs on the vault's own loop thread, where anything may be awaited."""
+        if self._loop is not None:
+            return
         with self._guard:
             if self._loop is None and not self._closed:
                 self._loop = LoopThread()

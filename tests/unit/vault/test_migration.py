@@ -62,6 +62,7 @@ class Writers:
                 self.told[number][path] = step
                 assert vault.read(path).data == {"step": step}  # type: ignore[union-attr]
                 self._count(number)
+                self.stop.wait(0.002)
                 if step % 10 == 0:
                     vault.mount(f"m/{number}", "kv")
                     vault.unmount(f"m/{number}")
