@@ -176,53 +176,77 @@ class MountTable:
         self._check_path(entry.path)
         if self._kinds.factory(entry.mount_class, entry.type) is None:
             raise BadRequest(f"plugin not found in the catalog: {entry.type}")
-        await self._change(lambda: self._free(entry.path), [self.write(entry)])
+
+        def add() -> list[Write]:
+            self._free(entry.path)
+            return [self.write(entry)]
+
+        await self._change(add)
         engine = self.router.mounts[entry.path].engine if entry.path in self.router.mounts else None
         initialize = getattr(engine, "initialize", None)
         if initialize is not None:
             await initialize()
 
-    async def replace(self, old: MountEntry, new: MountEntry) -> None:
-        """Store a changed entry (tune, move). Raises BadRequest if it is gone or the new path is taken."""
+    async def replace(self, path: str, change: Callable[[MountEntry], MountEntry]) -> MountEntry:
+        """Store what ``change`` makes of the entry at ``path`` (tune, move); it is asked again if others come between.
 
-        def check() -> None:
-            if old.path not in self.entries:
-                raise BadRequest(f"no mount at {old.shown_path}")
+        Raises:
+            BadRequest: nothing is mounted there, or the new path is taken.
+        """
+        made: list[tuple[MountEntry, MountEntry]] = []
+
+        def put() -> list[Write]:
+            old = self.entries.get(path)
+            if old is None:
+                raise BadRequest(f"no mount at {path.removeprefix('auth/')}")
+            new = change(old)
             if new.path != old.path:
                 self._check_path(new.path)
                 self._free(new.path)
+            made[:] = [(old, new)]
+            return [self.write(new)]
 
-        await self._change(check, [self.write(new)])
+        await self._change(put)
+        old, new = made[0]
         engine = self.router.mounts[new.path].engine if new.path in self.router.mounts else None
         initialize = getattr(engine, "initialize", None)
         if initialize is not None and new.options != old.options:
             await initialize()
+        return new
 
     async def begin_removal(self, path: str) -> MountEntry | None:
         """The mount stops answering; its leases and, with ``finish_removal``, its data follow. None if there is none.
 
         A removal that was begun before and got stuck is given again.
         """
-        entry = self.entries.get(path)
-        if entry is None:
-            return next((entry for entry in self.removing if entry.path == path), None)
-        if path in PROTECTED:
-            raise BadRequest(f"cannot unmount {entry.shown_path!r}")
-        marked = msgspec.structs.replace(entry, state="removing")
-        await self._change(lambda: None, [self.write(marked)])
-        return marked
+        marked: list[MountEntry | None] = []
+
+        def mark() -> list[Write]:
+            entry = self.entries.get(path)
+            if entry is None:
+                marked[:] = [next((entry for entry in self.removing if entry.path == path), None)]
+                return []
+            if path in PROTECTED:
+                raise BadRequest(f"cannot unmount {entry.shown_path!r}")
+            leaving = msgspec.structs.replace(entry, state="removing")
+            marked[:] = [leaving]
+            return [self.write(leaving)]
+
+        await self._change(mark)
+        return marked[0]
 
     async def finish_removal(self, entry: MountEntry) -> None:
         """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat."""
         await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
-        await self._change(lambda: None, [Write(layout.mount(self._ns, entry.uuid), None)])
+        await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 
-    async def _change(self, check: Callable[[], None], writes: list[Write]) -> None:
-        """Commit ``writes`` and move the epoch, if ``check`` passes on the table as it is at that epoch."""
+    async def _change(self, make: Callable[[], list[Write]]) -> None:
+        """Commit what ``make`` makes of the table as it is now, and move the epoch; again if others come between."""
+        writes: list[Write] = []
 
         async def before() -> None:
             await self.load()
-            check()
+            writes[:] = make()
 
         await commit_with_epoch(self._storage, self._ns, writes, before=before)
         await self.load()

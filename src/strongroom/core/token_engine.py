@@ -67,6 +67,19 @@ class TokenEngine:
     async def revoke(self, lease_private: Mapping[str, Any]) -> None:
         """Tokens are not revoked through leases' private data; see ``revoke_token``."""
 
+    async def role_says(self, entry: TokenEntry) -> Auth | None:
+        """What the role of a token grants today; None for tokens without one.
+
+        Raises:
+            BadRequest: the role is gone.
+        """
+        if not entry.role:
+            return None
+        role = await self._roles.find(entry.role)
+        if role is None:
+            raise BadRequest(f"original token role {entry.role!r} could not be found, not renewing")
+        return Auth(period=role.period, max_ttl=entry.max_ttl)
+
     async def revoke_token(self, call: Call, args: TokenArg) -> Response:
         found = await self._by_token(call, args)
         if found is not None and found.id:
@@ -204,11 +217,13 @@ async def renew(space: Namespace, found: Found, increment: int, token: str) -> R
 
 
 async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
-    """What the auth method that made the token grants today; None for tokens that no method made."""
+    """What the auth method or role that made the token grants today; None for tokens that neither made."""
     mount = space.mounts.by_accessor(entry.mount_accessor)
-    if mount is None or mount.type == "token":
+    if mount is None:
         return None
     engine = space.mounts.router.mounts[mount.path].engine
+    if isinstance(engine, TokenEngine):
+        return await engine.role_says(entry)
     ask: Callable[[Auth], Any] | None = getattr(engine, "renew", None)
     if ask is None:
         return None

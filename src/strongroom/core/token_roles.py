@@ -1,18 +1,20 @@
 """Token roles: what tokens made through ``auth/token/create/<role>`` may be (auth/token/roles)."""
 
+import contextlib
 from collections.abc import Container, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 
-from strongroom.errors import BadRequest, NotFound
+from strongroom.errors import BadRequest, Conflict, NotFound
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import UNSET, Duration, Flag, StrList, Text, UnsetType
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
 from strongroom.sdk.token_fields import check_cidrs, normalize_policies
 
+_TRIES = 32
 _TYPES = ("service", "batch", "default-service", "default-batch")
 
 
@@ -129,7 +131,6 @@ class TokenRoles:
         return Response(data=data)
 
     async def write(self, call: Call, args: RoleArgs) -> Response:
-        role = await self.find(args.role_name) or Role(name=args.role_name)
         changes: dict[str, Any] = {}
         for name in RoleArgs.__struct_fields__[1:]:
             value = getattr(args, name)
@@ -150,9 +151,15 @@ class TokenRoles:
         for name in ("allowed_policies", "disallowed_policies"):
             if name in changes:
                 changes[name] = normalize_policies(changes[name])
-        role = msgspec.structs.replace(role, **changes)
-        await self._storage.commit([Write(f"roles/{role.name}", msgspec.json.encode(role))])
-        return Response()
+        key = f"roles/{args.role_name}"
+        for _ in range(_TRIES):
+            stored = await self._storage.get(key)
+            old = Role(name=args.role_name) if stored is None else msgspec.json.decode(stored.value, type=Role)
+            new = Write(key, msgspec.json.encode(msgspec.structs.replace(old, **changes)))
+            with contextlib.suppress(Conflict):
+                await self._storage.commit([new], expect={key: stored.revision if stored else 0})
+                return Response()
+        raise Conflict("the role changes too quickly")
 
     async def delete(self, call: Call, args: RoleArgs) -> Response:
         await self._storage.commit([Write(f"roles/{args.role_name}", None)])

@@ -1,5 +1,6 @@
 """Mounts: enabled, described, tuned, moved, disabled; their entries cannot be tampered with."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from strongroom.errors import IntegrityError, StorageFailed
 from strongroom.sdk.storage import Write
 from strongroom.storage.memory import MemoryStore
 from vault_world import World
+from yielding_store import YieldingStore
 
 
 @pytest.fixture
@@ -127,7 +129,9 @@ async def test_tuning(world: World):
     await world.ok("POST", path, {"audit_non_hmac_request_keys": "a,b", "listing_visibility": "unauth"})
     data = (await world.ok("GET", path))["data"]
     assert (data["audit_non_hmac_request_keys"], data["listing_visibility"]) == (["a", "b"], "unauth")
-    await world.ok("POST", path, {"default_lease_ttl": "system", "max_lease_ttl": ""})
+    await world.ok("POST", path, {"default_lease_ttl": "", "max_lease_ttl": ""})  # left alone
+    assert (await world.ok("GET", path))["data"]["max_lease_ttl"] == 7200
+    await world.ok("POST", path, {"default_lease_ttl": "system", "max_lease_ttl": "system"})
     assert (await world.ok("GET", path))["data"]["max_lease_ttl"] == 2764800
     status, said = await world.refused("POST", path, {"default_lease_ttl": "999999h"})
     assert (status, said) == (400, "backend max lease TTL of less than its default lease TTL")
@@ -281,3 +285,33 @@ async def test_a_failing_change_leaves_the_table_as_it_was():
     assert "fresh/" not in world.space.mounts.entries
     store.full = False
     await world.ok("POST", "sys/mounts/fresh", {"type": "kv"})
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_of_many_who_want_one_place_at_once_one_gets_it(seed: int):
+    store = YieldingStore(seed)
+    world = await World.unsealed(backend=store)
+    other = await world.other()
+    store.active = True
+    wishes = [("mounts/a", w) for w in (world, other)] * 3 + [("mounts/a/b", other), ("mounts/c", world)]
+    answers = await asyncio.gather(*(w.status("POST", f"sys/{path}", {"type": "kv"}) for path, w in wishes))
+    store.active = False
+    mounts = set((await world.ok("GET", "sys/mounts"))["data"]) - {"sys/", "identity/", "cubbyhole/"}
+    assert mounts in ({"a/", "c/"}, {"a/b/", "c/"})
+    assert sorted(answers) == [204, 204] + [400] * 6
+    assert mounts <= set((await other.ok("GET", "sys/mounts"))["data"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_tuning_at_once_loses_nothing_that_was_acknowledged(seed: int):
+    store = YieldingStore(seed)
+    world = await World.unsealed(backend=store)
+    await world.ok("POST", "sys/mounts/a", {"type": "kv"})
+    store.active = True
+    fields = [{"description": "d"}, {"default_lease_ttl": 60}, {"max_lease_ttl": 600}, {"listing_visibility": "unauth"}]
+    answers = await asyncio.gather(*(world.status("POST", "sys/mounts/a/tune", body) for body in fields))
+    store.active = False
+    data = (await world.ok("GET", "sys/mounts/a/tune"))["data"]
+    for body, status in zip(fields, answers, strict=True):
+        ((name, value),) = body.items()
+        assert status in (204, 409) and (status == 409 or data[name] == value)

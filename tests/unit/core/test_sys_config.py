@@ -1,5 +1,6 @@
 """sys/config, sys/audit, sys/locked-users, sys/tools, and what tells of the host."""
 
+import asyncio
 import base64
 import hashlib
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from vault_world import World
+from yielding_store import YieldingStore
 
 
 @pytest.fixture
@@ -220,3 +222,15 @@ async def test_the_catalogue(world: World):
     assert (await world.ok("GET", "sys/plugins/catalog/secret/kv"))["data"]["builtin"] is True
     assert await world.status("GET", "sys/plugins/catalog/secret/none") == 404
     assert await world.status("LIST", "sys/plugins/catalog/none") == 400
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_settings_changed_at_once_are_all_kept(seed: int):
+    store = YieldingStore(seed)
+    world = await World.unsealed(backend=store)
+    other = await world.other()
+    store.active = True
+    path = "sys/config/auditing/request-headers"
+    await asyncio.gather(*((world, other)[n % 2].ok("POST", f"{path}/x-{n}", {}) for n in range(8)))
+    store.active = False
+    assert sorted((await world.ok("GET", path))["headers"]) == [f"x-{n}" for n in range(8)]

@@ -120,6 +120,17 @@ async def test_token_types(world: World, role: str, asked: str, made: str | None
         assert (await through(world, {"type": asked}))["token_type"] == made
 
 
+async def test_a_role_has_a_say_in_a_renewal(world: World):
+    await world.ok("POST", ROLE, {"allowed_policies": "a", "period": 100})
+    token = (await through(world))["client_token"]
+    await world.ok("POST", ROLE, {"period": 40})
+    assert (await world.ok("POST", "auth/token/renew", {"token": token}))["auth"]["lease_duration"] == 40
+    await world.ok("DELETE", ROLE)
+    status, said = await world.refused("POST", "auth/token/renew", {"token": token})
+    assert status == 400 and "not renewing" in said
+    assert await world.alive(token)
+
+
 async def test_a_role_and_a_chosen_id_exclude_each_other(world: World):
     await world.ok("POST", ROLE, {"allowed_policies": "a"})
     said = "token ID cannot be specified with a role"

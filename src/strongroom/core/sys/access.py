@@ -63,7 +63,7 @@ class RemountRoutes:
         new = target + "/"
         if old.path.startswith("auth/") != new.startswith("auth/"):
             raise BadRequest(f'cannot remount "{old.path}" to "{new}": one is an auth mount, the other is not')
-        await space.mounts.replace(old, msgspec.structs.replace(old, path=new))
+        await space.mounts.replace(old.path, lambda entry: msgspec.structs.replace(entry, path=new))
         await space.revoke_prefix(old.path)
         migration = new_uuid()
         done = {"source_mount": old.path, "target_mount": new, "status": "success"}

@@ -1,12 +1,13 @@
 """sys/config: CORS, response headers of the console, audited request headers, the configuration without secrets."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from strongroom.core import layout
 from strongroom.core.epoch import commit_with_epoch
-from strongroom.core.settings import Cors
+from strongroom.core.settings import Cors, Settings, load_settings
 from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import Flag, StrList
@@ -15,6 +16,8 @@ from strongroom.sdk.storage import Write
 
 if TYPE_CHECKING:
     from strongroom.core.core import Core
+
+T = TypeVar("T")
 
 STANDARD_CORS_HEADERS = (
     "Content-Type", "X-Requested-With", "X-Vault-AWS-IAM-Server-ID", "X-Vault-MFA", "X-Vault-No-Request-Forwarding",
@@ -60,11 +63,16 @@ class ConfigRoutes:
             Route(pattern="config/state/sanitized", ops={Op.READ: self.sanitized}, help="The configuration in force."),
         )
 
-    async def _change(self, call: Call, what: str, value: Any) -> None:
-        """Store a setting and move the epoch; ``value`` None forgets it."""
+    async def _change(self, call: Call, what: str, make: Callable[[Settings], Any]) -> None:
+        """Store what ``make`` makes of the settings as they are now and move the epoch; None forgets it."""
         space = self._core.space(call.request.namespace)
-        data = None if value is None else msgspec.json.encode(value)
-        await commit_with_epoch(space.storage, space.id, [Write(layout.config(space.id, what), data)])
+        writes: list[Write] = []
+
+        async def before() -> None:
+            value = make(await load_settings(space.storage, space.id))
+            writes[:] = [Write(layout.config(space.id, what), None if value is None else msgspec.json.encode(value))]
+
+        await commit_with_epoch(space.storage, space.id, writes, before=before)
         await space.reload()
 
     async def read_cors(self, call: Call, args: CorsArgs) -> Response:
@@ -85,11 +93,11 @@ class ConfigRoutes:
             allowed_origins=tuple(args.allowed_origins),
             allowed_headers=tuple(args.allowed_headers),
         )
-        await self._change(call, "cors", cors)
+        await self._change(call, "cors", lambda _: cors)
         return Response()
 
     async def delete_cors(self, call: Call, args: CorsArgs) -> Response:
-        await self._change(call, "cors", None)
+        await self._change(call, "cors", lambda _: None)
         return Response()
 
     async def list_headers(self, call: Call, args: NoArgs) -> Response:
@@ -104,15 +112,13 @@ class ConfigRoutes:
         return Response(data={name: {"hmac": headers[name]}}, flat=True)
 
     async def write_header(self, call: Call, args: HeaderArgs) -> Response:
-        headers = dict(self._core.space(call.request.namespace).settings.audited_headers)
-        headers[_header_name(args.header)] = bool(args.hmac)
-        await self._change(call, "audited-headers", headers)
+        name, keyed = _header_name(args.header), bool(args.hmac)
+        await self._change(call, "audited-headers", lambda old: {**old.audited_headers, name: keyed})
         return Response()
 
     async def delete_header(self, call: Call, args: HeaderArgs) -> Response:
-        headers = dict(self._core.space(call.request.namespace).settings.audited_headers)
-        headers.pop(args.header.lower(), None)
-        await self._change(call, "audited-headers", headers)
+        name = args.header.lower()
+        await self._change(call, "audited-headers", lambda old: _without(old.audited_headers, name))
         return Response()
 
     async def list_ui(self, call: Call, args: NoArgs) -> Response:
@@ -135,15 +141,11 @@ class ConfigRoutes:
             raise BadRequest("X-Vault headers cannot be set")
         if not args.values or any(ord(c) < 0x20 or ord(c) == 0x7F for value in args.values for c in value):
             raise BadRequest("header values must be given and hold no control characters")
-        headers = dict(self._core.space(call.request.namespace).settings.ui_headers)
-        headers[args.header] = tuple(args.values)
-        await self._change(call, "ui-headers", headers)
+        await self._change(call, "ui-headers", lambda old: {**old.ui_headers, args.header: tuple(args.values)})
         return Response()
 
     async def delete_ui(self, call: Call, args: UiHeaderArgs) -> Response:
-        headers = dict(self._core.space(call.request.namespace).settings.ui_headers)
-        headers.pop(args.header, None)
-        await self._change(call, "ui-headers", headers)
+        await self._change(call, "ui-headers", lambda old: _without(old.ui_headers, args.header))
         return Response()
 
     async def sanitized(self, call: Call, args: NoArgs) -> Response:
@@ -158,6 +160,10 @@ class ConfigRoutes:
             "storage": {"type": core.config.storage_type or core.backend.kind},
         }
         return Response(data={**known, **core.config.sanitized})
+
+
+def _without(headers: Mapping[str, T], name: str) -> dict[str, T]:
+    return {other: value for other, value in headers.items() if other != name}
 
 
 def _header_name(name: str) -> str:

@@ -7,6 +7,7 @@ import msgspec
 
 from strongroom.core.clock import rfc3339
 from strongroom.core.host_info import host_info
+from strongroom.core.mount_entry import PLUGIN_VERSION
 from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import Text
@@ -149,12 +150,9 @@ class HostRoutes:
     async def plugin(self, call: Call, args: PluginArgs) -> Response:
         if args.name not in self._catalog().get(args.kind, []):
             raise NotFound
-        return Response(
-            data={"args": None, "builtin": True, "command": "", "name": args.name, "sha256": "", "version": ""}
-        )
+        known = {"args": None, "builtin": True, "command": "", "name": args.name, "sha256": ""}
+        return Response(data={**known, "version": PLUGIN_VERSION, "deprecation_status": "supported"})
 
 
 def _detail(kind: str, name: str) -> dict[str, Any]:
-    from strongroom.core.mount_entry import PLUGIN_VERSION
-
     return {"type": kind, "name": name, "version": PLUGIN_VERSION, "builtin": True, "deprecation_status": "supported"}

@@ -176,17 +176,22 @@ class MountRoutes:
 
     async def tune(self, call: Call, args: TuneFields) -> Response:
         space, entry = self._tuned(call, args.path)
-        changes: dict[str, Any] = {"config": _changed(entry.config, args, self._core.limits.max_lease_ttl)}
-        if args.description is not UNSET:
-            changes["description"] = str(args.description)
-        warnings: tuple[str, ...] = ()
-        if args.options is not UNSET and args.options:
-            options = {**(entry.options or {}), **args.options}
-            if entry.type == "kv":
-                warnings = _version_change(entry, options)
-            changes["options"] = options
-        await space.mounts.replace(entry, msgspec.structs.replace(entry, **changes))
-        return Response(warnings=warnings)
+        limit = self._core.limits.max_lease_ttl
+        warnings: list[tuple[str, ...]] = []
+
+        def change(entry: MountEntry) -> MountEntry:
+            changes: dict[str, Any] = {"config": _changed(entry.config, args, limit)}
+            if args.description is not UNSET:
+                changes["description"] = str(args.description)
+            warnings[:] = [()]
+            if args.options is not UNSET and args.options:
+                changes["options"] = {**(entry.options or {}), **args.options}
+                if entry.type == "kv":
+                    warnings[:] = [_version_change(entry, changes["options"])]
+            return msgspec.structs.replace(entry, **changes)
+
+        await space.mounts.replace(entry.path, change)
+        return Response(warnings=warnings[0])
 
 
 def _strays(call: Call, path: str) -> bool:
@@ -211,7 +216,7 @@ def _changed(config: MountConfig, args: ConfigArgs, system_max: int) -> MountCon
     changes: dict[str, Any] = {}
     for name in ("default_lease_ttl", "max_lease_ttl"):
         value = getattr(args, name)
-        if value is not UNSET:
+        if value is not UNSET and value != "":  # clients send "" for what they leave alone
             changes[name] = _ttl(value, name)
     if args.force_no_cache is not UNSET:
         changes["force_no_cache"] = bool(args.force_no_cache)
@@ -237,7 +242,7 @@ def _changed(config: MountConfig, args: ConfigArgs, system_max: int) -> MountCon
 
 
 def _ttl(value: Any, name: str) -> int:
-    """Seconds; "system" or "" mean the system's (0)."""
-    if value in ("system", ""):
+    """Seconds; "system" means the system's (0)."""
+    if value == "system":
         return 0
     return parse_duration(value, name=name)
