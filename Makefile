@@ -17,7 +17,7 @@ SERVE_STAMP := $(VENV)/serve-$(shell (echo "$(CURDIR)"; cat $(LOCKS)) | cksum | 
 WORK_STAMP := $(VENV)/work-$(shell (echo "$(CURDIR)"; cat $(LOCKS) requirements/dev.txt) | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: always help serve test test-faults lint format bench conformance clean
+.PHONY: always help serve test test-faults test-clients lint format bench conformance clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 18
@@ -41,6 +41,10 @@ test: $(WORK_STAMP) ## the tests, with a short smoke of the fault suites
 
 test-faults: $(WORK_STAMP) ## the long fault and fuzz suites
 	$(RUN) -m pytest -n $(WORKERS) -m faults
+
+test-clients: $(WORK_STAMP) ## real clients against a real server; downloads OpenBao's command line (75 MB)
+	$(PIP) install --quiet --require-hashes -r requirements/clients.txt
+	$(RUN) -m pytest tests/compat
 
 lint: $(WORK_STAMP) ## ruff, mypy and the floors of the house
 	$(RUN) -m ruff check .
