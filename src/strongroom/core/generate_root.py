@@ -67,7 +67,7 @@ class GenerateRoot:
         return GenerateRootStatus(box.nonce, True, len(box), required, otp_length=OTP_LENGTH)
 
     async def start(self, otp: str = "", *, pgp_key: str = "") -> GenerateRootStatus:
-        """Begin; the answer alone carries the one-time password.
+        """Begin; the answer alone carries the one-time password, if it was made here.
 
         Args:
             otp: 28 ASCII characters, or "" to have one made.
@@ -87,7 +87,8 @@ class GenerateRoot:
             self._otp = otp or new_otp(self._rng)
             self._box = ShareBox(new_nonce(self._rng))
             self._proven = None
-            return GenerateRootStatus(self._box.nonce, True, 0, required, otp=self._otp, otp_length=OTP_LENGTH)
+            made = "" if otp else self._otp  # a password that the caller brought is not told to anybody
+            return GenerateRootStatus(self._box.nonce, True, 0, required, otp=made, otp_length=OTP_LENGTH)
 
     async def submit(self, share: str, nonce: str) -> GenerateRootStatus:
         """Give one share. When the answer is ``complete`` the authority is proven and the attempt is over.

@@ -222,7 +222,10 @@ class Rekey:
         return self._attempt, self._attempt.verification
 
     def verify_status(self) -> VerifyStatus:
-        """Raises BadRequest when no rekey waits for verification."""
+        """Not ``started`` while old shares are still being given. Raises BadRequest when there is no rekey."""
+        if self._attempt is not None and self._attempt.verification is None:
+            wanted = self._attempt.config
+            return VerifyStatus("", False, wanted.secret_threshold, wanted.secret_shares, 0)
         attempt, box = self._waiting()
         return VerifyStatus(box.nonce, True, attempt.config.secret_threshold, attempt.config.secret_shares, len(box))
 

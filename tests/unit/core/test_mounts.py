@@ -129,7 +129,7 @@ async def test_tuning(world: World):
     await world.ok("POST", path, {"audit_non_hmac_request_keys": "a,b", "listing_visibility": "unauth"})
     data = (await world.ok("GET", path))["data"]
     assert (data["audit_non_hmac_request_keys"], data["listing_visibility"]) == (["a", "b"], "unauth")
-    await world.ok("POST", path, {"default_lease_ttl": "", "max_lease_ttl": ""})  # left alone
+    await world.ok("POST", path, {"default_lease_ttl": "", "max_lease_ttl": "", "force_no_cache": False})  # left alone
     assert (await world.ok("GET", path))["data"]["max_lease_ttl"] == 7200
     await world.ok("POST", path, {"default_lease_ttl": "system", "max_lease_ttl": "system"})
     assert (await world.ok("GET", path))["data"]["max_lease_ttl"] == 2764800

@@ -153,6 +153,11 @@ async def test_wrong_shares_take_the_progress_back(rekey: Rekey, store: Crashing
     assert isinstance(await rekey.submit(old.keys[1], nonce), RekeyResult)
 
 
+async def test_the_verification_of_a_rekey_that_still_takes_old_shares(rekey: Rekey) -> None:
+    await rekey.start(3, 2, require_verification=True)
+    assert rekey.verify_status() == VerifyStatus("", False, 2, 3, 0)
+
+
 async def test_what_verification_refuses(rekey: Rekey, store: CrashingStore, old: InitResult) -> None:
     for call in (rekey.verify_status, rekey.verify_cancel):
         with pytest.raises(BadRequest, match="no rekey verification"):

@@ -176,6 +176,8 @@ class MountRoutes:
 
     async def tune(self, call: Call, args: TuneFields) -> Response:
         space, entry = self._tuned(call, args.path)
+        # Settled when the mount is made: Go clients send force_no_cache false with whatever they tune.
+        args = msgspec.structs.replace(args, force_no_cache=UNSET)
         limit = self._core.limits.max_lease_ttl
         warnings: list[tuple[str, ...]] = []
 
