@@ -94,18 +94,19 @@ def put(session: Session, key: str, data: tuple[str, ...], mount: str | None, ca
     "patch",
     CAS,
     value("method", "patch (the server merges) or rw (read, then write)."),
+    value("remove-data", "Name of a field to take out; may be repeated.", many=True),
     MOUNT,
     argument("key"),
     argument("data", "K=V", count=-1, required=False),
     field=True,
 )
-def patch(
-    session: Session, key: str, data: tuple[str, ...], mount: str | None, cas: int | None, method: str | None
-) -> int:
+def patch(session: Session, key: str, data: tuple[str, ...], mount: str | None, cas: int | None, **flags: Any) -> int:
     """Merge K=V words into the value at KEY; the other fields stay."""
+    method, removed = flags["method"], flags["remove_data"]
     if method not in (None, "patch", "rw"):
         raise Misused("-method must be patch or rw")
-    fields = _fields(session, data)
+    fields = {} if removed and not data else _fields(session, data)
+    fields.update(dict.fromkeys(removed))
     place = find(session, key, mount)
     if not place.versioned:
         raise Failed("this mount has no versions; use kv put", "kv enable-versioning turns them on")
@@ -130,7 +131,8 @@ def _read_and_write(session: Session, place: Place, fields: dict[str, Any], cas:
     if not found or not isinstance(old, dict):
         raise NothingThere(f"no value found at {path}")
     current = cas if cas is not None else (found.data.get("metadata") or {}).get("version")
-    return session.call(calls.write(path, {"data": {**old, **fields}, "options": {"cas": current}}))
+    merged = {name: item for name, item in {**old, **fields}.items() if item is not None or name not in fields}
+    return session.call(calls.write(path, {"data": merged, "options": {"cas": current}}))
 
 
 @command(

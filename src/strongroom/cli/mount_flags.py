@@ -3,7 +3,7 @@
 from typing import Any
 
 from strongroom.cli import output
-from strongroom.cli.command import value
+from strongroom.cli.command import switch, value
 from strongroom.cli.hints import Failed
 from strongroom.cli.session import Session
 from strongroom.cli.words import parse_pairs
@@ -15,6 +15,7 @@ LISTS = (
     ("passthrough-request-headers", "Request header the engine may see; may be repeated."),
     ("allowed-response-headers", "Response header the engine may set; may be repeated."),
     ("allowed-managed-keys", "Managed key the mount may use; may be repeated."),
+    ("delegated-auth-accessors", "Accessor of an auth method that the mount may log in by; may be repeated."),
 )
 TEXTS = (
     ("default-lease-ttl", "Lease duration when none is asked for, as 1h."),
@@ -32,6 +33,7 @@ def mount_flags() -> list[Any]:
         value("options", "key=value option of the engine; may be repeated.", many=True),
         *(value(name, text) for name, text in TEXTS),
         *(value(name, text, many=True) for name, text in LISTS),
+        switch("trim-request-trailing-slashes", "Take a slash off the end of paths that are no lists."),
     ]
 
 
@@ -45,6 +47,8 @@ def settings(flags: dict[str, Any]) -> dict[str, Any]:
     for name, _ in LISTS:
         if items := flags.get(name.replace("-", "_")):
             config[name.replace("-", "_")] = [part for item in items for part in item.split(",")]
+    if (trim := flags.get("trim_request_trailing_slashes")) is not None:
+        config["trim_request_trailing_slashes"] = trim
     return config
 
 

@@ -4,10 +4,11 @@ from typing import Any
 
 from strongroom.cli import output, terminal
 from strongroom.cli.command import Group, argument, command, switch, value
-from strongroom.cli.hints import Misused
+from strongroom.cli.hints import Failed, Misused
 from strongroom.cli.session import Session, sanitise
 from strongroom.cli.words import parse_pairs
 from strongroom.client import calls
+from strongroom.client.settings import parse_seconds
 
 TOKEN = Group(
     "token",
@@ -76,14 +77,20 @@ def lookup(session: Session, which: str | None, accessor: bool | None) -> int:
     "renew",
     ACCESSOR,
     value("increment", "How much longer, as 30m; the server may give less.", short="i"),
+    switch("fail-if-not-fulfilled", "Fail when the server gives less than -increment."),
     argument("which", "TOKEN", required=False),
     field=True,
 )
-def renew(session: Session, which: str | None, accessor: bool | None, increment: str | None) -> int:
+def renew(session: Session, which: str | None, accessor: bool | None, increment: str | None, **rest: Any) -> int:
     """Give TOKEN (default: the current token) more time."""
     given = _given(session, which, accessor)
     call = calls.token_renew("" if accessor else given, given if accessor else "", increment or "")
-    return session.show_answer(session.call(call))
+    answer = session.call(call)
+    code = session.show_answer(answer)
+    wanted = parse_seconds(increment, "-increment") if increment else 0
+    if rest["fail_if_not_fulfilled"] and ((answer.body or {}).get("auth") or {}).get("lease_duration", 0) < wanted:
+        raise Failed("the token was renewed, but for less time than -increment asks for", code=1)
+    return code
 
 
 @command(

@@ -4,6 +4,7 @@ A variable ``X`` is looked for as ``STRONGROOM_X``, then ``BAO_X``, then ``VAULT
 empty counts. Flags of the command line are laid over the result with ``_replace``.
 """
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,7 +14,9 @@ PREFIXES = ("STRONGROOM_", "BAO_", "VAULT_")
 DEFAULT_ADDRESS = "https://127.0.0.1:8200"
 DEFAULT_TIMEOUT = 60.0  # seconds
 DEFAULT_RETRIES = 2
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern})+")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
@@ -64,14 +67,10 @@ def parse_bool(text: str, what: str) -> bool:
 
 
 def parse_seconds(text: str, what: str) -> float:
-    """Seconds from ``60``, ``60s``, ``500ms``, ``2m`` or ``1h``. Raises ``BadRequest`` naming ``what``."""
-    number, scale = text, 1.0
-    for unit in sorted(_UNITS, key=len, reverse=True):
-        if text.endswith(unit):
-            number, scale = text[: -len(unit)], _UNITS[unit]
-            break
+    """Seconds from ``60``, ``60s``, ``500ms``, ``2m``, ``1h`` or ``1h30m``. Raises ``BadRequest`` naming ``what``."""
+    parts = _DURATION.findall(text) if _DURATIONS.fullmatch(text) else [(text, "s")]
     try:
-        seconds = float(number) * scale
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86400 * 365:
