@@ -15,7 +15,7 @@ from strongroom.errors import BadRequest, PermissionDenied
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import Duration, Flag, StrList, StrMap, Text
 from strongroom.sdk.request import Op, Response
-from strongroom.sdk.token_fields import check_cidrs, cidrs_within, normalize_policies
+from strongroom.sdk.token_fields import MAX_USES, check_cidrs, cidrs_within, normalize_policies
 
 
 class CreateArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,8 +97,8 @@ class TokenCreate:
         return role
 
     def _check(self, args: CreateArgs, *, sudo: bool, orphan: bool, role: Role | None, kind: str) -> None:
-        if args.num_uses < 0:
-            raise BadRequest("number of uses cannot be negative")
+        if not 0 <= args.num_uses <= MAX_USES:
+            raise BadRequest("number of uses cannot be negative" if args.num_uses < 0 else "too many uses")
         if args.id:
             if not sudo:
                 raise BadRequest("root or sudo privileges required to specify token id")

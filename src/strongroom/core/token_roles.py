@@ -12,7 +12,7 @@ from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import UNSET, Duration, Flag, StrList, Text, UnsetType
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
-from strongroom.sdk.token_fields import check_cidrs, normalize_policies
+from strongroom.sdk.token_fields import MAX_USES, check_cidrs, normalize_policies
 
 _TRIES = 32
 _TYPES = ("service", "batch", "default-service", "default-batch")
@@ -144,8 +144,8 @@ class TokenRoles:
             raise BadRequest("token_type must be one of " + ", ".join(_TYPES))
         if any(c in changes.get("path_suffix", "") for c in "/*+{}"):
             raise BadRequest("path_suffix must not hold slashes or wildcards")
-        if changes.get("num_uses", 0) < 0:
-            raise BadRequest("token_num_uses must not be negative")
+        if not 0 <= changes.get("num_uses", 0) <= MAX_USES:
+            raise BadRequest(f"token_num_uses must be between 0 and {MAX_USES}")
         if "bound_cidrs" in changes:
             changes["bound_cidrs"] = check_cidrs(changes["bound_cidrs"], name="token_bound_cidrs")
         for name in ("allowed_policies", "disallowed_policies"):

@@ -75,6 +75,7 @@ async def test_an_orphan_route_needs_sudo_on_its_own_path(world: World):
     [
         ({"policies": ["root", "x"]}, "root tokens may not have other policies"),
         ({"num_uses": -1}, "number of uses cannot be negative"),
+        ({"num_uses": 10**30}, "too many uses"),
         ({"id": "a.b"}, "custom token ID cannot have a '.' in the value"),
         ({"id": "a b"}, "custom token ID has characters that no header can carry"),
         ({"id": "x" * 513}, "custom token ID has characters that no header can carry"),

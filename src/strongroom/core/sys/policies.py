@@ -120,11 +120,10 @@ class PolicyRoutes:
 def perhaps_base64(text: str) -> str:
     """Vault takes a policy in base64 too; HCL text never is base64, for it has blanks or braces."""
     import base64
-    import binascii
 
     if any(c in text for c in ' {}"\n'):
         return text
     try:
         return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, or not UTF-8 inside
         return text

@@ -1,7 +1,6 @@
 """sys/tools: random bytes and hashes."""
 
 import base64
-import binascii
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -74,7 +73,7 @@ class ToolRoutes:
             raise BadRequest("unsupported algorithm")
         try:
             data = base64.b64decode(args.input, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii's, or for text that is not ASCII
             raise BadRequest("unable to decode input as base64") from error
         return Response(data={"sum": _formatted(hashlib.new(_HASHES[name], data).digest(), args.format)})
 
