@@ -190,7 +190,7 @@ class FileSink:
         try:
             folder = open_folder(self._parts, self._audit_dir)
             try:
-                fd = open_file(self._parts[-1], folder)
+                fd = open_file(self._parts[-1], folder, self._fd)
             except BaseException:
                 os.close(folder)
                 raise

@@ -14,6 +14,8 @@ from strongroom.errors import BadRequest
 # statfs(2) f_type of file systems whose "regular files" are doors into the kernel
 _KERNEL_FILES = frozenset({0x9FA0, 0x62656572, 0x27E0EB, 0x63677270, 0x64626720, 0x74726163, 0x73636673, 0x62656570})
 _MAX_PATH = 4096  # bytes, PATH_MAX
+_OURS = b'{"time":"'  # how a line of ours begins
+_FIRST_KEYS = tuple(b'{"%b"' % key for key in (b"time", b"type", b"auth", b"error", b"request", b"response"))
 
 
 def inside(path: str, audit_dir: str) -> tuple[str, ...]:
@@ -34,6 +36,8 @@ def inside(path: str, audit_dir: str) -> tuple[str, ...]:
         raise BadRequest("file_path is not a usable path")
     if path.endswith("/") or any(part in ("..", ".") for part in path.split("/")):
         raise BadRequest("file_path must name a file, without '.' and '..' in it")
+    if path.endswith(".entry"):
+        raise BadRequest("file_path must not end in '.entry': so end the files of a file store")
     rest = path
     if path.startswith("/"):
         for base in (os.path.abspath(audit_dir), os.path.realpath(audit_dir)):
@@ -65,8 +69,10 @@ def open_folder(parts: tuple[str, ...], audit_dir: str) -> int:
     return folder
 
 
-def open_file(name: str, folder: int) -> int:
+def open_file(name: str, folder: int, mine: int = -1) -> int:
     """The target in ``folder``, opened for appending; created 0600 if missing, else checked and tightened.
+
+    ``mine``: a descriptor that has passed already; the same file need not begin like an audit log again.
 
     Raises:
         BadRequest: what is there is not a plain file of ours with a single name.
@@ -77,7 +83,7 @@ def open_file(name: str, folder: int) -> int:
     except OSError as error:
         raise BadRequest("file_path cannot be opened for appending") from error
     try:
-        _check(fd)
+        _check(fd, mine)
     except BaseException:
         os.close(fd)
         raise
@@ -96,7 +102,7 @@ def _create_or_open(name: str, folder: int, flags: int) -> int:
     return fd
 
 
-def _check(fd: int) -> None:
+def _check(fd: int, mine: int) -> None:
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode) or _kernel_file(fd):
         raise BadRequest("file_path is not a plain file")
@@ -104,10 +110,21 @@ def _check(fd: int) -> None:
         raise BadRequest("file_path belongs to another user")
     if found.st_nlink > 1:
         raise BadRequest("file_path has a second name (a hard link)")
+    if found.st_size and not (mine >= 0 and os.path.samestat(found, os.fstat(mine))) and not _audit_log(fd):
+        raise BadRequest("file_path holds something that is not an audit log")
     if stat.S_IMODE(found.st_mode) & ~0o640:  # never executable, never open to others; a group that reads logs may stay
         os.fchmod(fd, 0o600)
     if found.st_size and os.pread(fd, 1, found.st_size - 1) != b"\n":
         os.write(fd, b"\n")  # a writer was killed in the middle of a line: ours begins on a line of its own
+
+
+def _audit_log(fd: int) -> bool:
+    """Whether what is there begins as an audit log does, ours or Vault's: the store, its keys and the configuration,
+    which may lie in the same folder, must never be appended to.
+    """
+    start = os.pread(fd, 4096, 0).lstrip()  # a first line that was taken back is blanks
+    torn = start.partition(b"\n")[0]  # a first line whose writer was killed in it
+    return start.startswith(_FIRST_KEYS) or _OURS.startswith(torn)
 
 
 def _kernel_file(fd: int) -> bool:

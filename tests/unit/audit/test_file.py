@@ -205,7 +205,7 @@ import sys
 from strongroom.audit.file import open_sink
 folder, name = sys.argv[1:]
 sink = open_sink({"file_path": "shared.log"}, audit_dir=folder)
-line = lambda n: b"%b %d " % (name.encode(), n) + b"x" * (n % 700) + b"\\n"
+line = lambda n: b'{"time":%b %d ' % (name.encode(), n) + b"x" * (n % 700) + b"\\n"
 for n in range(0, 1000, 2):
     sink.request(line(n))
     sink.response(line(n + 1))
@@ -219,16 +219,16 @@ def test_two_processes_tear_no_line(tmp_path: Path) -> None:
     lines = (tmp_path / "shared.log").read_bytes().splitlines()
     assert len(lines) == 2000
     for name in (b"a", b"b"):
-        mine = [line for line in lines if line.startswith(name)]
-        assert mine == [b"%b %d " % (name, n) + b"x" * (n % 700) for n in range(1000)]
+        mine = [line for line in lines if line.startswith(b'{"time":' + name)]
+        assert mine == [b'{"time":%b %d ' % (name, n) + b"x" * (n % 700) for n in range(1000)]
 
 
 def test_half_a_line_of_a_killed_writer_ends_where_ours_begins(place: FilePlace) -> None:
-    place.target.write_bytes(b'{"whole":1}\n{"ha')
+    place.target.write_bytes(b'{"time":1}\n{"ha')
     place.target.chmod(0o600)
     sink = place.open()
     sink.request(b'{"ours":1}\n')
-    assert place.lines() == [b'{"whole":1}\n', b'{"ha\n', b'{"ours":1}\n']
+    assert place.lines() == [b'{"time":1}\n', b'{"ha\n', b'{"ours":1}\n']
 
 
 def test_rotation(place: FilePlace) -> None:

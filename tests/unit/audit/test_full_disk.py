@@ -104,12 +104,12 @@ sink = open_sink({"file_path": "audit.log"}, audit_dir=folder)
 taken = lost = 0
 for n in range(3000):
     try:
-        sink.request(b'{"%b":%d,"x":"%b"}\\n' % (name.encode(), n, b"r" * (n % 900)))
+        sink.request(b'{"time":0,"%b":%d,"x":"%b"}\\n' % (name.encode(), n, b"r" * (n % 900)))
     except AuditFailed:
         continue
     taken += 1
     try:
-        sink.response(b'{"%b":%d,"x":"%b"}\\n' % (name.encode(), n, b"a" * (n % 900)))
+        sink.response(b'{"time":0,"%b":%d,"x":"%b"}\\n' % (name.encode(), n, b"a" * (n % 900)))
         taken += 1
     except AuditFailed:
         lost += 1

@@ -104,13 +104,36 @@ def test_the_audit_folder_itself_may_be_behind_a_link(tmp_path: Path) -> None:
 )
 def test_an_existing_file_is_appended_to_and_never_executable(folder: Path, before: int, after: int) -> None:
     target = folder / "old"
-    target.write_bytes(b"kept\n")
+    target.write_bytes(b'{"time":"kept"}\n')
     target.chmod(before)
     sink = open_sink({"file_path": "old", "mode": "4777"}, audit_dir=str(folder))
     sink.request(b"new\n")
     sink.close()
-    assert target.read_bytes() == b"kept\nnew\n"
+    assert target.read_bytes() == b'{"time":"kept"}\nnew\n'
     assert stat.S_IMODE(target.stat().st_mode) == after
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bytes(4096), b"SRE1", b'storage "lmdb" {}\n', b'{"unseal_key":"k"}', b'{"storage":{}}', b"#!/bin/sh\n", b'{"tim"}'],
+)
+def test_what_is_no_audit_log_is_never_appended_to(folder: Path, content: bytes) -> None:
+    (folder / "other").write_bytes(content)
+    with pytest.raises(BadRequest, match="not an audit log"):
+        _open("other", folder)
+    assert (folder / "other").read_bytes() == content
+    with pytest.raises(BadRequest):
+        _open("planted.entry", folder)  # where a file store would read it
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b" " * 5000 + b"\n", b'{"time":"', b'{"ti', b"{\n", b'  \n{"time":"1"}\n', b'{"request":{}}\n', b'{"auth":'],
+)
+def test_what_an_audit_log_may_begin_with(folder: Path, content: bytes) -> None:
+    (folder / "log").write_bytes(content)
+    _open("log", folder)
+    assert (folder / "log").read_bytes().startswith(content)
 
 
 def test_refusals_leak_no_descriptor(folder: Path) -> None:
