@@ -5,6 +5,7 @@ import functools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from strongroom.vault.turns import Slow, Turns
 
 T = TypeVar("T")
 Data = Mapping[str, Any]
+_GONE = "this vault is closed, or belongs to the process that this one was forked from"
 _PHASES = ("pre_route", "route", "post_route", "log")
 _OWN_TYPES = frozenset({"system", "token", "identity"})
 
@@ -87,6 +89,7 @@ class _Base:
         self._core = self._made.core
         self._token = _kept("")
         self._closed = False
+        _open.add(self)
         self.core = Face(run, functools.partial(migrate, self._ground, self._core), self)
 
     def __repr__(self) -> str:
@@ -101,7 +104,7 @@ class _Base:
     @property
     def sealed(self) -> bool:
         """Whether the vault is sealed."""
-        return self._core.sealed
+        return self._closed or self._core.sealed
 
     def add_handler(self, handler: Any) -> None:
         """Add a request handler (see ``strongroom.sdk.Handler``): it sees every request that the built-in checks let
@@ -128,7 +131,7 @@ class _Base:
 
     def _request(self, op: Op, path: str, data: Data | None, token: str | None) -> Request:
         if self._closed:
-            raise Sealed("the vault is closed")
+            raise Sealed(_GONE)
         return calls.request(op, path, data, self._token() if token is None else token)
 
     async def _send(self, op: Op, path: str, data: Data | None, token: str | None) -> Response:
@@ -150,7 +153,7 @@ class _Base:
 
     async def _unseal_once(self, shares: Sequence[str]) -> KeyShares:
         if self._closed:
-            raise Sealed("the vault is closed")
+            raise Sealed(_GONE)
         await WholeStore(self._ground.store).check()
         given = [shares] if isinstance(shares, str) else list(shares)
         return await recorded_unseal(self._core, given)
@@ -180,6 +183,18 @@ class _Base:
         await self._core.seal()
         self._made.audit.close()
         await self._ground.close()
+
+
+def _forked() -> None:
+    """A forked child has neither the threads of its parent's vaults nor their keys (those pages are zero)."""
+    for vault in _open:
+        vault._closed, vault._token = True, _kept("")
+        if isinstance(vault, Vault):
+            vault._loop, vault._guard = None, threading.Lock()
+
+
+_open: "weakref.WeakSet[_Base]" = weakref.WeakSet()
+os.register_at_fork(after_in_child=_forked)
 
 
 def _kept(token: str) -> Callable[[], str]:
@@ -237,7 +252,7 @@ class Vault(_Base):
             return loop.run(work, self._turns.interleave)
         if self._closed:
             work.close()
-            raise Sealed("the vault is closed")
+            raise Sealed(_GONE)
         return self._turns.run(work)  # embedded stores wait for nothing but commits: no loop, about 1 us
 
     async def _offload(self, work: Callable[[], Any]) -> Any:

@@ -61,7 +61,6 @@ class LoopThread:
             self._thread.join()
 
     def _main(self) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
             self._loop.run_until_complete(self._finish())

@@ -122,6 +122,12 @@ def test_a_single_share_may_stand_alone() -> None:
     assert fresh.keys != made.keys
 
 
+def test_more_shares_than_needed_do_no_harm() -> None:
+    vault = Vault({"memory": {}})
+    made = vault.init(SealConfig(5, 3))
+    assert len(vault.unseal_once(made.keys).keys) == 5
+
+
 def test_unseal_once_is_recorded(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     config = {"audit": {"file": {"main": {"file_path": str(log)}}}, "audit_dir": str(tmp_path)}

@@ -1,5 +1,6 @@
 """Several programs on one folder, each with a ``Vault`` of its own."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from strongroom import Vault
-from strongroom.errors import NotFound, PermissionDenied
+from strongroom.errors import NotFound, PermissionDenied, Sealed
 from unit.vault.test_threads import increment
 from unit.vault.vaults import opened_with_keys
 
@@ -64,3 +65,31 @@ def test_two_programs(kind: str, tmp_path: Path) -> None:
     assert other.returncode == 0
     vault.close()
     assert isinstance(vault, Vault)
+
+
+@pytest.mark.parametrize("custom", [False, True], ids=["direct", "loop"])
+def test_a_forked_child_has_no_vault(custom: bool, tmp_path: Path) -> None:
+    """It is told so at once: it has neither the writer thread nor the keys."""
+    vault, made = opened_with_keys({"lmdb": {"path": str(tmp_path / "s")}})
+    vault.mount("secret", "kv")
+    if custom:
+        vault.add_handler(type("Passer", (), {"log": staticmethod(_pass)})())
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            assert vault.sealed
+            for call in (lambda: vault.write("secret/a", {"x": 1}), lambda: vault.unseal(made.keys[0]), vault.tidy):
+                with pytest.raises(Sealed, match="forked"):
+                    call()
+            vault.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    vault.write("secret/a", {"x": 2})
+    assert vault.read("secret/a").data == {"x": 2}  # type: ignore[union-attr]
+    vault.close()
+
+
+async def _pass(*_: object) -> None: ...
