@@ -160,14 +160,14 @@ def build(
         if proxies.authorized:
             remote, port = proxies.client(remote, port, head.forwarded.decode("latin-1") if head.forwarded else None)
         if head.wrap_ttl:
-            wrap_ttl = parse_duration(head.wrap_ttl.decode("latin-1"), name="X-Vault-Wrap-TTL")
+            wrap_ttl = _wrap_ttl(head.wrap_ttl.decode("latin-1"))
         if head.namespace:
             _check_namespace(head.namespace)
         if target.op is Op.PATCH:
             _check_patch(content_type)
     except VaultError as error:
         fault = fault or error
-    with_body = fault is None and takes_body(target.op)
+    with_body = fault is None and takes_body(target.op, target.path)
     fields: dict[str, Any] = target.data
     return Request(
         id=new_id(),
@@ -209,6 +209,14 @@ def _origin_fault(head: Head, settings: DoorSettings) -> VaultError | None:
         }
         return Preflight(Response(headers=headers))
     return None
+
+
+def _wrap_ttl(text: str) -> int:
+    """Whole seconds. A wish for less than one is refused: cut to 0 it would mean an answer in the open."""
+    seconds = parse_duration(text, name="X-Vault-Wrap-TTL")
+    if not seconds and any(digit in text for digit in "123456789"):
+        raise BadRequest("X-Vault-Wrap-TTL is shorter than a second")
+    return seconds
 
 
 def _check_namespace(value: bytes) -> None:

@@ -148,6 +148,13 @@ async def test_what_is_never_wrapped(world: World):
     assert await world.status("GET", "sys/mounts", headers={"X-Vault-Wrap-TTL": "soon"}) == 400
 
 
+@pytest.mark.parametrize("ttl", ["500ms", "0.5s", "0.9", "1ns", "-5m"])
+async def test_a_wish_for_less_than_a_second_is_no_answer_in_the_open(world: World, ttl: str):
+    assert await world.status("GET", "sys/mounts", headers={"X-Vault-Wrap-TTL": ttl}) == 400
+    for none in ("0", "0s", "0h0m"):
+        assert await world.status("GET", "sys/mounts", headers={"X-Vault-Wrap-TTL": none}) == 200
+
+
 async def test_old_clients_read_the_answer_from_the_cubbyhole(world: World):
     info = await wrapped(world)
     text = (await world.ok("GET", "cubbyhole/response", token=info["token"]))["data"]["response"]
