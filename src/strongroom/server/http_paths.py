@@ -27,6 +27,7 @@ _OPS = {
 }
 _QUERY_OPS = frozenset({b"GET", b"HEAD", b"LIST", b"SCAN", b"DELETE", b"HELP"})
 _BODY_OPS = frozenset({Op.UPDATE, Op.PATCH})
+_CANCELLED = ("sys/rekey/", "sys/rotate/root/", "sys/generate-root")
 
 
 class Target(NamedTuple):
@@ -64,9 +65,12 @@ def read_target(method: bytes, target: bytes) -> Target:
         return Target(op, path, data, error)
 
 
-def takes_body(op: Op) -> bool:
-    """Whether the fields of ``op`` come from the body; a body sent with anything else is ignored, as in Vault."""
-    return op in _BODY_OPS
+def takes_body(op: Op, path: str) -> bool:
+    """Whether the fields of ``op`` come from the body; a body sent with anything else is ignored, as in Vault.
+
+    A DELETE has one where it cancels an operation with key shares: Vault's clients send its nonce that way.
+    """
+    return op in _BODY_OPS or (op is Op.DELETE and path.startswith(_CANCELLED))
 
 
 def _unserved(method: bytes) -> VaultError:

@@ -141,6 +141,10 @@ async def test_a_cancel_needs_the_nonce_where_it_needs_no_token():
         assert (await world.ok("GET", f"sys/{path}", token=""))["started"] is True
         await world.ok("DELETE", f"sys/{path}?nonce={started['nonce']}", token="")
         assert (await world.ok("GET", f"sys/{path}", token=""))["started"] is False
+        started = await world.ok("PUT", f"sys/{path}", body, token="")  # and in the body, as Go clients send it
+        assert await world.status("DELETE", f"sys/{path}", {"nonce": "wrong"}, token="") == 400
+        await world.ok("DELETE", f"sys/{path}", {"nonce": started["nonce"]}, token="")
+        assert (await world.ok("GET", f"sys/{path}", token=""))["started"] is False
 
 
 async def test_a_cancel_with_sudo_needs_none():
