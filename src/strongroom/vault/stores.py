@@ -93,7 +93,7 @@ def fit(store: Any) -> Backend:
 
 def needs_loop(store: Backend) -> bool:
     """Whether something may wait for more than commits: a store or plug-in that is not the house's own."""
-    if plugins.foreign("engines") or plugins.foreign("auth"):
+    if any(plugins.foreign(group) for group in ("engines", "auth", "storage", "audit")):
         return True
     return not type(store).__module__.startswith("strongroom.storage.")
 
