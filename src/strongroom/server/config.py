@@ -132,12 +132,14 @@ def load(paths: Sequence[str], environ: Mapping[str, str] = os.environ, *, parti
 def check_config(path: str, environ: Mapping[str, str] = os.environ) -> list[str]:
     """What is wrong with the configuration at ``path``, one sentence each; warnings begin with ``warning: ``."""
     from strongroom.server.tls import check_files
+    from strongroom.server.vault_node import check_audit
 
     try:
         config = load([path], environ)
     except BadRequest as error:
         return [str(error)]
     problems = [problem for listener in config.listeners if listener.tls for problem in check_files(listener.tls)]
+    problems += check_audit(config)
     return [*problems, *(f"warning: {line}" for line in config.warnings)]
 
 

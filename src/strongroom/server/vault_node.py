@@ -9,12 +9,15 @@ from typing import Any
 
 import msgspec
 
+from strongroom.audit.file import target_of
+from strongroom.audit.target import inside
+from strongroom.core.audit import device_options
 from strongroom.core.audit_devices import DeviceEntry, new_entry
 from strongroom.core.core import REPORTED_VERSION
 from strongroom.core.seal import InitResult, SealConfig
 from strongroom.core.sys.config import STANDARD_CORS_HEADERS
 from strongroom.crypto.memory import SecretBytes
-from strongroom.errors import VaultError
+from strongroom.errors import BadRequest, VaultError
 from strongroom.sdk.request import Request, Response
 from strongroom.sdk.storage import Backend
 from strongroom.server.config import AuditDevice, ServerConfig
@@ -186,7 +189,7 @@ def vault_config(config: ServerConfig) -> VaultConfig:
         api_addr=config.api_addr,
         unauthenticated_operator_endpoints=config.unauthenticated_operator_endpoints,
         audit=tuple(_device(device) for device in config.audit),
-        audit_dir=config.audit_dir or beside_data(config.storage.options),
+        audit_dir=audit_folder(config),
         audit_required=config.audit_required,
         sanitized=config.sanitized(),
     )
@@ -194,6 +197,30 @@ def vault_config(config: ServerConfig) -> VaultConfig:
 
 def _device(device: AuditDevice) -> DeviceEntry:
     return new_entry(device.path, device.type, description=device.description, options=device.options, configured=True)
+
+
+def audit_folder(config: ServerConfig) -> str:
+    """The one folder for audit files: ``audit_dir``, else beside the data, or the working folder if none is kept."""
+    return config.audit_dir or (os.getcwd() if config.storage.kind == "inmem" else beside_data(config.storage.options))
+
+
+def check_audit(config: ServerConfig) -> list[str]:
+    """What is wrong with the declared audit devices whatever the state of the disk, one sentence each.
+
+    A server with such a device would refuse every request, and only its start is the time to say why.
+    """
+    problems = []
+    for device in config.audit:
+        try:
+            load("audit", device.type)
+            device_options(device.options)
+            if device.type == "file":
+                target = target_of(device.options)
+                if target != "stdout":
+                    inside(target, audit_folder(config))
+        except BadRequest as error:
+            problems.append(f'audit device "{device.path.rstrip("/")}": {error}')
+    return problems
 
 
 def beside_data(options: Mapping[str, Any]) -> str:
@@ -206,7 +233,9 @@ async def open_node(config: ServerConfig) -> VaultNode:
     """A sealed node over the configured store.
 
     Raises:
-        BadRequest, StorageFailed: the store cannot be opened.
+        BadRequest, StorageFailed: the store cannot be opened, or an audit device can never work.
     """
+    if problems := check_audit(config):
+        raise BadRequest(*problems)
     backend = load("storage", config.storage.kind)(dict(config.storage.options))
     return VaultNode(backend, config)

@@ -115,7 +115,7 @@ def test_an_existing_file_is_appended_to_and_never_executable(folder: Path, befo
 
 @pytest.mark.parametrize(
     "content",
-    [bytes(4096), b"SRE1", b'storage "lmdb" {}\n', b'{"unseal_key":"k"}', b'{"storage":{}}', b"#!/bin/sh\n", b'{"tim"}'],
+    [bytes(4096), b"SRE1", b'storage "lmdb" {}\n', b'{"unseal_key":"k"}', b'{"storage":{}}', b"#!/bin/sh", b'{"tim"}'],
 )
 def test_what_is_no_audit_log_is_never_appended_to(folder: Path, content: bytes) -> None:
     (folder / "other").write_bytes(content)
@@ -128,7 +128,17 @@ def test_what_is_no_audit_log_is_never_appended_to(folder: Path, content: bytes)
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n", b" " * 5000 + b"\n", b'{"time":"', b'{"ti', b"{\n", b'  \n{"time":"1"}\n', b'{"request":{}}\n', b'{"auth":'],
+    [
+        b"",
+        b"\n",
+        b" " * 5000 + b"\n",
+        b'{"time":"',
+        b'{"ti',
+        b"{\n",
+        b'  \n{"time":"1"}\n',
+        b'{"request":{}}',
+        b'{"auth":',
+    ],
 )
 def test_what_an_audit_log_may_begin_with(folder: Path, content: bytes) -> None:
     (folder / "log").write_bytes(content)

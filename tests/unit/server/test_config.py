@@ -1,6 +1,7 @@
 """Configuration: the same server in TOML, HCL and JSON, what is refused and where, what the environment overrides."""
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from strongroom.errors import BadRequest
-from strongroom.server.config import ServerConfig, check_config, load
+from strongroom.server.config import ServerConfig, Storage, check_config, load
+from strongroom.server.vault_node import audit_folder
 
 HCL = """
 storage "lmdb" { path = "/srv/data" }
@@ -179,6 +181,32 @@ def test_refused_with_its_place(tmp_path: Path, text: str, wanted: str) -> None:
     with pytest.raises(BadRequest) as caught:
         read(tmp_path, text)
     assert wanted in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted"),
+    [
+        ('audit "file" "x" { file_path = "/elsewhere/audit.log" }', 'audit device "x": file_path must lie inside'),
+        ('audit "file" { path = "n" options { path = "../a" } }', 'audit device "n": file_path must name a file'),
+        ('audit "socket" "s" { address = "x" }', "no plug-in 'socket'"),
+        ('audit "file" "x" { file_path = "a" log_raw = true }', "log_raw is not supported"),
+        ('audit "file" "x" { description = "no target" }', "file_path is required"),
+        ('audit "file" "x" { file_path = "a" }', ""),
+        ('audit "file" "x" { file_path = "stdout" }', ""),
+        ('audit "file" "x" { file_path = "/elsewhere/audit.log" }\naudit_dir = "/"', ""),
+    ],
+)
+def test_audit_devices_that_can_never_work(tmp_path: Path, device: str, wanted: str) -> None:
+    path = tmp_path / "c.hcl"
+    path.write_text(f'storage "file" {{ path = "{tmp_path}/data" }}\nlistener "tcp" {{ tls_disable = 1 }}\n{device}\n')
+    problems = check_config(str(path), {})
+    assert len(problems) == bool(wanted) and all(wanted in problem for problem in problems)
+
+
+def test_where_audit_files_go_when_nothing_is_said(tmp_path: Path) -> None:
+    kept = ServerConfig(storage=Storage(kind="lmdb", options={"path": str(tmp_path / "data")}))
+    private = ServerConfig(storage=Storage(kind="inmem", options={"path": "/dev/shm/x"}))  # noqa: S108
+    assert (audit_folder(kept), audit_folder(private)) == (str(tmp_path), os.getcwd())
 
 
 def test_file_problems_are_no_tracebacks(tmp_path: Path) -> None:
