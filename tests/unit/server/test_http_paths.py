@@ -6,7 +6,7 @@ import pytest
 
 from strongroom.errors import VaultError
 from strongroom.sdk.request import Op
-from strongroom.server.http_paths import read_target
+from strongroom.server.http_paths import read_target, takes_body
 from strongroom.server.http_request import Head, build, meanings
 from strongroom.server.http_settings import KEPT_HEADERS, DoorSettings, Proxies
 
@@ -130,3 +130,10 @@ def test_bodies_belong_to_writes() -> None:
     assert request(b"POST", body=b"{}").body == b"{}"
     for method in (b"GET", b"DELETE", b"LIST"):
         assert request(method, body=b"{}").body == b""
+
+
+def test_a_delete_has_a_body_only_where_it_cancels() -> None:
+    paths = ("sys/rekey/init", "sys/rekey/verify", "sys/rotate/root/init", "sys/generate-root/attempt")
+    assert all(takes_body(Op.DELETE, path) for path in paths)
+    assert not any(takes_body(Op.DELETE, path) for path in ("secret/sys/rekey/init", "sys/mounts/a", "sys/rotate"))
+    assert takes_body(Op.UPDATE, "a") and not takes_body(Op.LIST, "sys/rekey/init")
