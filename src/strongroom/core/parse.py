@@ -31,7 +31,11 @@ class Parse:
             return None
         data = dict(request.data)
         if request.op in _WITH_BODY:
-            data.update(parse_body(request.body, request.content_type))
+            try:
+                data.update(parse_body(request.body, request.content_type))
+            except BadRequest:
+                call.request = msgspec.structs.replace(request, op=Op.UNKNOWN, body=b"")
+                raise
         call.request = msgspec.structs.replace(request, data=data, body=b"")
         return None
 

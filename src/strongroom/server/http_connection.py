@@ -99,10 +99,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._cut_off("ended before it was whole")
         self._buffer = b""
         self._count_body(0)
-        if self._framer.head is not None and not self._busy and not self._linger:
-            self._door.meter.bad_bytes()  # a request that never ended
         self._door.forget(self)
 
     def data_received(self, data: bytes) -> None:
@@ -120,9 +119,18 @@ class Connection(asyncio.Protocol):
         self._eof = True
         if (self._busy or not self._writable) and not self._tls:
             return True  # half-closed: it still wants its answers
-        if self._framer.head is not None or self._buffer:
+        self._cut_off("ended before it was whole")
+        return self._busy and not self._tls  # its record waits for a disk
+
+    def _cut_off(self, how: str) -> None:
+        """What was begun and will not be ended is recorded if it has a request line, else counted."""
+        if self._busy or self._linger:
+            return
+        if self._framer.begun(self._buffer):
+            self._refuse_body(BadRequest(f"the request {how}"))
+        elif self._buffer:
+            self._buffer = b""
             self._door.meter.bad_bytes()
-        return False
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -199,10 +207,11 @@ class Connection(asyncio.Protocol):
         """Not HTTP. What has a request line is recorded; the rest is counted. Either way the connection ends."""
         self._count_body(0)
         fault = refused(error)
+        asked = self._framer.begun(self._buffer)
         self._buffer = b""
         self._framer.keep_alive = False
         self._discard = 0
-        if self._framer.head is not None and self._framer.head.target:
+        if asked:
             self._dispatch(fault)
             return
         self._door.meter.bad_bytes()
@@ -364,12 +373,12 @@ class Connection(asyncio.Protocol):
         transport.write(answer.bytes(self._door.date, head_only=head_only, keep=_CLOSE if close else keep))
         if not close:
             return
+        self._buffer = b""  # what follows a last answer is no request
         if self._discard < 0:
             transport.close()
             return
         # Closing with unread bytes resets the connection, and the peer may never see the answer.
         self._linger = True
-        self._buffer = b""
         self._hold(False)
         self.deadline = self._door.now + _LINGER
         if self._eof:
@@ -402,10 +411,10 @@ class Connection(asyncio.Protocol):
                 self._throw(StorageFailed("the request took longer than max_request_duration"))
         elif self._framer.headers_done:
             self._refuse_body(BadRequest("the request body did not arrive in time"))
-        elif self._transport is not None:
-            if self._buffer:
-                self._door.meter.bad_bytes()
-            self._transport.close()
+        else:
+            self._cut_off("did not arrive in time")
+            if self._transport is not None and not self._busy and not self._linger:
+                self._transport.close()
 
     def drain(self, *, fresh_too: bool = False) -> None:
         """Close if nothing is in progress. A connection that was just made may still send its first request."""

@@ -15,10 +15,12 @@ from strongroom.server.http_settings import DoorSettings, Limits
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")  # RFC 9110 section 5.6.2; no real method is longer
 _BARE_LF = re.compile(rb"(?:^|[^\r])\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n]*)?\r\n")
+_LINE = re.compile(rb"(?:\r\n)?([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~]{1,16384}) HTTP/1\.[01]\r\n")
 _PASSED = frozenset({b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"HEAD"})  # llhttp knows them and frames them alike
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _MAX_LINE = 4096  # of a chunk size line or a trailer
 _MAX_TRAILERS = 8192
+_SHOWN = 1024  # bytes of the target of a request that is refused for its head
 
 
 class Malformed(Exception):
@@ -168,8 +170,17 @@ class Framer:
         line = buffer[: buffer.find(b"\r\n")]
         if _TOKEN.fullmatch(buffer[:space]):
             self.head = Head(buffer[:space])
-            self.head.target = line[space + 1 :].partition(b" ")[0][:1024]
+            self.head.target = line[space + 1 :].partition(b" ")[0][:_SHOWN]
         raise Malformed("headers are too long")
+
+    def begun(self, buffer: bytes) -> bool:
+        """Whether what came so far asks for something. Of half a head the request line becomes ``head``."""
+        head = self.head
+        line = _LINE.match(buffer) if head is None or not head.target else None
+        if line is not None:
+            head = self.head = Head(line[1])
+            head.target = line[2][:_SHOWN]
+        return head is not None and bool(head.target)
 
     def _parse(self, data: bytes) -> None:
         try:

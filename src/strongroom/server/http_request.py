@@ -146,6 +146,7 @@ def build(
 ) -> Request:
     """The Request of a message whose framing is sound. What else is wrong with it goes into its ``fault``."""
     target = read_target(head.method, head.target)
+    op = Op.UNKNOWN if isinstance(fault, BadRequest) else target.op  # what a broken message asks is not known
     if head.origin is not None and settings.cors_enabled:  # before target.fault: OPTIONS is one in itself
         fault = fault or _origin_fault(head, settings)
     fault = fault or head.fault or target.fault
@@ -171,7 +172,7 @@ def build(
     fields: dict[str, Any] = target.data
     return Request(
         id=new_id(),
-        op=target.op,
+        op=op,
         path=target.path,
         data=fields,
         token=token,

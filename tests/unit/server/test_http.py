@@ -200,6 +200,49 @@ async def test_half_close_still_gets_its_answers() -> None:
         assert await c.rest() == b""
 
 
+CUT = {
+    "body": get("a", "Content-Length: 9", method="POST") + b"{",
+    "chunk": get("a", "Transfer-Encoding: chunked", method="POST") + b"9\r\n{",
+    "head": b"POST /v1/a HTTP/1.1\r\nHost: x\r\nX-Vault-",
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("reset", [False, True])
+async def test_what_never_ended_is_recorded(name: str, reset: bool) -> None:
+    async with served() as s:
+        c = await s.connect()
+        await c.say(CUT[name])
+        while not next(iter(s.door.connections))._buffer and not s.door.buffered:
+            await asyncio.sleep(0.001)
+        if reset:
+            c.writer.transport.abort()
+            while s.door.connections:
+                await asyncio.sleep(0.001)
+        else:
+            c.writer.write_eof()
+            assert (await c.answer())[0] == 400 and await c.rest() == b""
+        (request,) = s.stub.seen
+        assert (request.op, request.path, request.body) == (Op.UNKNOWN, "a", b"") and request.fault is not None
+        assert s.meter.bad == 0 and s.meter.requests == [(Op.UNKNOWN, 400)] and s.door.buffered == 0
+
+
+async def test_what_never_was_a_request_line_is_counted() -> None:
+    async with served() as s:
+        c = await s.connect()
+        await c.say(b"POST /v1/a HTT")
+        c.writer.write_eof()
+        assert await c.rest() == b"" and s.meter.bad == 1 and s.stub.seen == []
+
+
+async def test_broken_framing_is_recorded_as_unknown() -> None:
+    async with served() as s:
+        sent = get("a", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n"
+        assert (await s.once(sent))[0] == 400
+        assert (await s.once(b"GET /v1/b HTTP/1.1\r\nHost: x\r\nA: \0"))[0] == 400
+        assert [(r.op, r.path) for r in s.stub.seen] == [(Op.UNKNOWN, "a"), (Op.UNKNOWN, "b")]
+
+
 async def test_response_that_closes() -> None:
     async with served() as s:
         s.stub.answer = lambda _r: Response(close=True)
