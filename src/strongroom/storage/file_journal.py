@@ -143,7 +143,8 @@ class Journal:
             shared[REVISION] = max(shared[REVISION], *(line["revision"] for line in lines))
             shared[GENERATION] += 1
             for folder in touched:
-                self._flush(folder)
+                with suppress(FileNotFoundError):  # a later line emptied and removed it; its parent is flushed too
+                    self._flush(folder)
         elif shared[GENERATION] & 1:
             shared[GENERATION] += 1
         # else it never was durable: the host stopped before its folder was flushed, and nobody was told it is kept

@@ -143,6 +143,22 @@ def test_opening_finishes_or_drops_a_journal(tmp_path: Path, monkeypatch: pytest
         shutil.rmtree(tmp_path / "s")
 
 
+def test_opening_finishes_deletes_that_empty_a_folder_and_then_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    drive(store.commit([Write("a/b/c", b"1"), Write("a/x", b"1"), Write("z", b"1")]))
+    with monkeypatch.context() as patch:
+        stop_before_apply(store, patch)
+        patch.setattr(type(store._journal), "_recover", lambda self: None)  # killed: it does not even try
+        with pytest.raises(StorageFailed):
+            drive(store.commit([Write("a/b/c", None), Write("a/x", None)]))
+    drive(store.close())
+    store = opened(tmp_path)
+    assert [k for k, _ in drive(store.scan(""))] == ["z"]
+    drive(store.close())
+
+
 def test_a_damaged_journal_is_told(tmp_path: Path) -> None:
     drive(opened(tmp_path).close())
     (tmp_path / "s/journal").write_bytes(b"[]\nnot its digest\n")
