@@ -272,6 +272,7 @@ class Core:
             await self.audit.unsealed(barrier, space)
             await self._note_version(barrier)
         except BaseException:
+            await self.audit.sealed()
             await self.keeper.seal()
             raise
         self.cluster = None if stored is None else msgspec.json.decode(stored.value, type=Cluster)

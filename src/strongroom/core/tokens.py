@@ -45,6 +45,13 @@ class _Cached(msgspec.Struct):
     stamp: int | None = None  # the store's stamp under which all of them were last seen to stand
 
 
+class _Cache(dict[str, _Cached]):
+    """Live tokens by their text, which no repr shows."""
+
+    def __repr__(self) -> str:
+        return f"_Cache({len(self)})"
+
+
 class Tokens:
     """See the module. ``storage`` is the barrier, keys start with ``prefix``."""
 
@@ -54,7 +61,7 @@ class Tokens:
         self.leases = LeaseKeys(lease_prefix)
         self._secrets = keys
         self._now = now
-        self._cache: dict[str, _Cached] = {}
+        self._cache = _Cache()
 
     def hash(self, text: str) -> str:
         """The name under which a token or accessor is stored."""

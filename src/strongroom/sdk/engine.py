@@ -92,6 +92,9 @@ class Call(msgspec.Struct):
     notes: dict[str, Any] = {}  # what handlers of ``core`` remember between phases
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Call({self.request!r})"
+
 
 class Engine(Protocol):
     """A secret engine or auth method. Built-ins need not inherit from it."""
