@@ -19,14 +19,14 @@ from benchmarks.vaults import PATH, World, embedded
 from strongroom.audit import file as audit_file
 from strongroom.core import audit_record, barrier, facts, pipeline, policies, router, token_auth
 from strongroom.core.audit import Trail
-from strongroom.server import http, http_encode, http_frame
+from strongroom.server import http, http_connection, http_encode, http_frame
 from strongroom.server.http_settings import Limits
 from strongroom.storage import lmdb
 
 # (depth, name, owner, attribute): a stage of depth n lies inside the last one of depth n - 1
 STAGES: tuple[tuple[int, str, Any, str], ...] = (
     (0, "door: cut the bytes into a message", http_frame.Framer, "feed"),
-    (0, "door: make the request", http, "build"),
+    (0, "door: make the request", http_connection, "build"),
     (0, "pipeline", pipeline.Pipeline, "handle"),
     (1, "find the route", router.Router, "match"),
     (1, "check the token", token_auth.TokenCheck, "pre_route"),
