@@ -16,8 +16,8 @@ from strongroom.storage.completion import drive
 from strongroom.storage.file_tree import GENERATION
 
 
-def opened(path: Path) -> file.FileStore:
-    store = file.open_store({"path": str(path / "s"), "sync": False})
+def opened(path: Path, *, sync: bool = False) -> file.FileStore:
+    store = file.open_store({"path": str(path / "s"), "sync": sync})
     assert isinstance(store, file.FileStore)
     return store
 
@@ -146,7 +146,7 @@ def test_opening_finishes_or_drops_a_journal(tmp_path: Path, monkeypatch: pytest
 def test_opening_finishes_deletes_that_empty_a_folder_and_then_its_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = opened(tmp_path)
+    store = opened(tmp_path, sync=True)
     drive(store.commit([Write("a/b/c", b"1"), Write("a/x", b"1"), Write("z", b"1")]))
     with monkeypatch.context() as patch:
         stop_before_apply(store, patch)
@@ -154,7 +154,7 @@ def test_opening_finishes_deletes_that_empty_a_folder_and_then_its_parent(
         with pytest.raises(StorageFailed):
             drive(store.commit([Write("a/b/c", None), Write("a/x", None)]))
     drive(store.close())
-    store = opened(tmp_path)
+    store = opened(tmp_path, sync=True)
     assert [k for k, _ in drive(store.scan(""))] == ["z"]
     drive(store.close())
 
