@@ -103,7 +103,7 @@ class FileSink:
             if self._open or self._failed:
                 self._secure(size)
             else:
-                self._each = max(PAGE, 2 * size)
+                self._each = PAGE if size <= PAGE // 2 else 2 * size
             self._append(line)
             self._open += 1
 

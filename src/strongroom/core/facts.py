@@ -80,6 +80,8 @@ def _texts_of(args: type[msgspec.Struct]) -> tuple[frozenset[str], frozenset[str
 class Warnings:
     """Handler: what earlier steps warned of goes into the answer."""
 
+    special_only = True  # see Pipeline
+
     async def post_route(self, call: Call, response: Response) -> Response:
         if not call.warnings or response.bare or response.raw is not None:
             return response

@@ -169,6 +169,8 @@ class Leases:
 class LeaseStep:
     """Handler: an engine's wish for a lease becomes a lease id in the answer."""
 
+    special_only = True  # see Pipeline
+
     def __init__(self, namespace: Callable[[str], Any]) -> None:
         self._namespace = namespace
 

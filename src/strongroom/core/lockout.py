@@ -244,6 +244,8 @@ class Lockout:
 class LockoutRecheck:
     """Handler, before the step that makes tokens: a login must not succeed if its name was locked meanwhile."""
 
+    special_only = True  # see Pipeline
+
     __slots__ = ("_lockout",)
 
     def __init__(self, lockout: Lockout) -> None:

@@ -35,7 +35,8 @@ class Pipeline:
 
     Args:
         router: gives today's Router of a namespace id.
-        handlers: in order; each takes part in the phases it has. Handlers need not inherit.
+        handlers: in order; each takes part in the phases it has. Handlers need not inherit. One with ``special_only``
+            has nothing to do after the route unless the call was noted before it, or ``_special`` says so.
         audit: without its request record nothing runs; without its response record nothing is answered.
         spend: counts one use of a limited token. Runs after the request record, for refused calls too.
         after: what a recorded answer still has to bring about before it leaves (seal, hand over).
@@ -55,7 +56,7 @@ class Pipeline:
         self._after = after
         self._pre = [h.pre_route for h in handlers if _has(h, "pre_route")]
         self._route = [h.route for h in handlers if _has(h, "route")]
-        self._post = [h.post_route for h in handlers if _has(h, "post_route")]
+        self._post = [(h.post_route, getattr(h, "special_only", False)) for h in handlers if _has(h, "post_route")]
         self._log = [h.log for h in handlers if _has(h, "log")]
 
     async def handle(self, request: Request) -> Response:
@@ -99,14 +100,23 @@ class Pipeline:
                         break
             except BaseException as error:
                 refusal = error
+        noted = bool(call.notes)
         await self._audit.request(call, refusal)
         if call.caller is not None:
             await self._spend(call)
         if refusal is not None:
             raise refusal
         response = early if early is not None else await self._answer(call)
-        for post in self._post:
+        special: bool | None = None
+        for post, special_only in self._post:
+            if special_only:
+                if special is None:
+                    special = noted or _special(call, response)
+                if not special:
+                    continue
             response = await post(call, response)
+            if not special:
+                special = None  # a step from outside may have asked for more
         return response
 
     async def _answer(self, call: Call) -> Response:
@@ -117,6 +127,17 @@ class Pipeline:
         if call.request.op is Op.HELP:
             return help_page(call, self._router(call.request.namespace))
         return await self._router(call.request.namespace).route(call)
+
+
+def _special(call: Call, response: Response) -> bool:
+    """Whether there is more to do than to answer: a token or lease to make, an answer to wrap, a warning to add."""
+    return bool(
+        response.auth is not None
+        or response.lease is not None
+        or response.wrap_ttl
+        or call.request.wrap_ttl
+        or call.warnings
+    )
 
 
 def _has(handler: Any, phase: str) -> bool:

@@ -28,6 +28,8 @@ class TokenCheck:
 class TokenAuth:
     """Handler: Auth -> token once the route is done; its ``check`` is the step before the route."""
 
+    special_only = True  # see Pipeline
+
     def __init__(self, namespace: Callable[[str], Namespace]) -> None:
         self._namespace = namespace
 

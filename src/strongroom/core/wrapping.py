@@ -29,6 +29,8 @@ _NEVER = frozenset({"sys/wrapping/lookup", "sys/wrapping/rewrap", "sys/wrapping/
 class Wrapping:
     """Handler: wraps the answer of a request that asked for it (X-Vault-Wrap-TTL)."""
 
+    special_only = True  # see Pipeline
+
     def __init__(self, namespace: Callable[[str], Namespace]) -> None:
         self._namespace = namespace
 
