@@ -41,6 +41,8 @@ class StubNode:
     def sealed(self) -> bool:
         return self.key is None
 
+    def renew_settings(self) -> None: ...
+
     def door_settings(self) -> DoorSettings:
         return _SETTINGS
 

@@ -46,6 +46,7 @@ class Door:
         handle: Handle,
         *,
         settings: Callable[[], DoorSettings] = DoorSettings,
+        renew: Callable[[], None] = lambda: None,
         meter: Meter | None = None,
         log: Callable[[str], None] = lambda _line: None,
         clock: Callable[[], float] = time.monotonic,
@@ -53,6 +54,7 @@ class Door:
     ) -> None:
         self.handle = handle
         self.settings = settings
+        self.renew = renew  # before a browser's request, whose answer the settings decide
         self.meter: Meter = meter or NoMeter()
         self.log = log
         self.wall = wall

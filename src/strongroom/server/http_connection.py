@@ -260,6 +260,8 @@ class Connection(asyncio.Protocol):
         self._keep_alive = framer.keep_alive
         if fault is None and len(door.waiting) >= self._limits.max_in_flight:
             fault = QuotaExceeded("too many requests in flight")
+        if head.origin is not None:
+            door.renew()
         self._request = build(head, framer.body(), self._peer, self._proxies, door.settings(), fault)
         self._coroutine = door.handle(self._request)
         self._step()

@@ -43,6 +43,9 @@ class Node(Protocol):
     def door_settings(self) -> DoorSettings:
         """CORS, custom and audited headers as they are now. Called for each request: return a kept value."""
 
+    def renew_settings(self) -> None:
+        """Follow at once what another process changed of them. Waits for nothing and never fails."""
+
     def owned(self, path: str) -> bool:
         """Whether requests on ``path`` belong to the one worker that holds attempts and jobs (rekey, generate-root)."""
 

@@ -93,6 +93,15 @@ class VaultNode:
         """As the vault's settings are now; the same value until they change."""
         return self._settings
 
+    def renew_settings(self) -> None:
+        """Follow at once what another process changed of them; an embedded store needs no waiting for that."""
+        try:
+            look = self._vault.core.space().refresh()
+            look.send(None)
+        except (StopIteration, VaultError):
+            return
+        look.close()
+
     def owned(self, path: str) -> bool:
         """Attempts live in one worker."""
         return path.startswith(_OWNED)

@@ -153,7 +153,13 @@ class Worker:
         node: Node = await self._open_node(self.config)
         node.attach(HostSide(self, message["lockout_key"]))
         self.node = node
-        self.door = Door(self._route, settings=node.door_settings, meter=self.row, log=self.log.error)
+        self.door = Door(
+            self._route,
+            settings=node.door_settings,
+            renew=node.renew_settings,
+            meter=self.row,
+            log=self.log.error,
+        )
         self._start(self._tick())
         if message["role"] == "serving":
             await node.start_unsealed(await self._receive_key())

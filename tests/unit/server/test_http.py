@@ -11,7 +11,7 @@ import pytest
 from server_stub import get, served
 from strongroom.errors import BadRequest, NotFound, QuotaExceeded
 from strongroom.sdk.request import Op, Request, Response
-from strongroom.server.http_settings import Limits
+from strongroom.server.http_settings import DoorSettings, Limits
 
 
 async def test_read_is_answered_in_the_envelope() -> None:
@@ -388,3 +388,17 @@ async def test_request_that_waits_too_long() -> None:
         assert status == 500 and b"max_request_duration" in body
         s.stub.gate.set()
         assert (await c.ask(get("slow/b")))[0] == 200, "a late wake-up does not disturb the next request"
+
+
+async def test_settings_are_new_when_a_browser_asks() -> None:
+    kept = [DoorSettings()]
+
+    def renew() -> None:
+        kept[0] = DoorSettings(cors_enabled=True, cors_origins=("https://a",))
+
+    async with served(settings=lambda: kept[0], renew=renew) as s:
+        assert (await s.once(get("a", method="OPTIONS")))[0] == 400 and not kept[0].cors_enabled
+        c = await s.connect()
+        await c.say(get("a", "Origin: https://a", "Access-Control-Request-Method: GET", method="OPTIONS"))
+        status, headers, _ = await c.answer(body=False)
+        assert (status, headers["access-control-allow-origin"]) == (204, "https://a")
