@@ -4,7 +4,7 @@ from typing import Any
 
 from strongroom.cli import output, terminal
 from strongroom.cli.command import Group, argument, command, switch, value
-from strongroom.cli.hints import NothingThere
+from strongroom.cli.hints import Failed
 from strongroom.cli.mount_flags import (
     DETAILED,
     detailed_row,
@@ -147,7 +147,7 @@ def help_(session: Session, path: str) -> int:
     if name not in LOGIN_HELP:
         entry = entries(session.call(calls.auth_methods()).body).get(f"{name}/")
         if entry is None:
-            raise NothingThere(f"there is no auth method at {name}/", "strongroom auth list shows them")
+            raise Failed(f"there is no auth method at {name}/", "strongroom auth list shows them", code=1)
         name = str(entry.get("type"))
         if name not in LOGIN_HELP:
             body = session.call(calls.path_help(f"auth/{sanitise(path)}")).body or {}

@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 
 from strongroom.cli.argv import nearest, normalise
 from strongroom.cli.session import Session
+from strongroom.errors import BadRequest
 
 Callback = Callable[..., int | None]
 
@@ -157,9 +158,12 @@ class UnknownCommand(Exception):
 
 
 def command(
-    name: str, *params: click.Parameter, field: bool = False, form: bool = True, http: bool = True
+    name: str, *params: click.Parameter, field: bool = False, form: bool = True, http: bool = True, raw: bool = False
 ) -> Callable[[Callback], Command]:
-    """Make a command of a function ``(session, **params) -> exit code or None``; its docstring is the help."""
+    """Make a command of a function ``(session, **params) -> exit code or None``; its docstring is the help.
+
+    ``raw``: it takes ``-format=raw``.
+    """
 
     def make(callback: Callback) -> Command:
         mine = {param.name for param in params}
@@ -174,6 +178,8 @@ def command(
         def run(**given: Any) -> int:
             flags = {key: given.pop(key) for key in names}
             with Session(flags) as session:
+                if session.form == "raw" and not raw:
+                    raise BadRequest("-format=raw is for read only")
                 return callback(session, **given) or 0
 
         made = Command(name, params=[*params, *shared], callback=run, help=callback.__doc__)

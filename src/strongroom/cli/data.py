@@ -6,11 +6,12 @@ from strongroom.cli.hints import Misused, NothingThere
 from strongroom.cli.session import Session, sanitise
 from strongroom.cli.words import parse_data, parse_texts
 from strongroom.client import calls
+from strongroom.client.messages import Refused
 
 NOTHING = 2
 
 
-@command("read", argument("path"), argument("data", "K=V", count=-1, required=False), field=True)
+@command("read", argument("path"), argument("data", "K=V", count=-1, required=False), field=True, raw=True)
 def read(session: Session, path: str, data: tuple[str, ...]) -> int:
     """Read what is at PATH. K=V words become query parameters."""
     path = sanitise(path)
@@ -66,7 +67,12 @@ def list_keys(session: Session, path: str, detailed: bool | None) -> int:
 
 def show_list(session: Session, path: str, *, detailed: bool = False) -> int:
     """List ``path`` and show the names; nothing there is exit code 2."""
-    answer = session.read(calls.list_keys(path))
+    try:
+        answer = session.read(calls.list_keys(path))
+    except Refused as refusal:
+        if refusal.code != 404 or session.form == "table":
+            raise
+        answer = None
     keys = answer.data.get("keys") if answer else None
     if answer and (answer.body or {}).get("wrap_info"):
         return session.show_answer(answer)

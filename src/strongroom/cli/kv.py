@@ -49,7 +49,8 @@ def get(session: Session, key: str, mount: str | None, version: int | None) -> i
         inner = answer.data.get("data")
         if not isinstance(inner, dict):
             raise Failed(f"no data found at {path}", "this version is deleted; kv undelete may bring it back")
-        return session.show_field(inner.get(session.field))
+        # "data" is the whole of it, unless there is a field of that name.
+        return session.show_field(inner.get("data", inner) if session.field == "data" else inner.get(session.field))
     if session.form != "table":
         return session.show_answer(answer)
     terminal.warn(answer.warnings)
@@ -62,9 +63,7 @@ def show_parts(data: dict[str, Any]) -> None:
     """Print the metadata and the data of a version 2 answer under their titles."""
     metadata, inner = data.get("metadata"), data.get("data")
     if isinstance(metadata, dict):
-        terminal.say(f"{output.data_title('Metadata', metadata)}\n{output.data_table(metadata)}")
-        if isinstance(inner, dict):
-            terminal.say("")
+        terminal.say(f"{output.data_title('Metadata', metadata)}\n{output.data_table(metadata)}\n")
     if isinstance(inner, dict):
         terminal.say(f"{output.data_title('Data', inner)}\n{output.data_table(inner)}")
 

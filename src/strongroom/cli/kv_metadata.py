@@ -88,7 +88,7 @@ def delete(session: Session, key: str, mount: str | None) -> int:
 def _versioned(session: Session, key: str, mount: str | None) -> Place:
     place = find(session, key, mount)
     if not place.versioned:
-        raise Failed(NO_VERSIONS, HOW_ON)
+        raise Failed(NO_VERSIONS, HOW_ON, code=1)
     return place
 
 

@@ -3,7 +3,7 @@
 from strongroom.cli import terminal
 from strongroom.cli.command import argument, command, value
 from strongroom.cli.hints import Failed, Misused, NothingThere
-from strongroom.cli.kv import parse_versions, show_write
+from strongroom.cli.kv import parse_versions
 from strongroom.cli.kv_mount import MOUNT, find
 from strongroom.cli.session import Session, sanitise
 from strongroom.client import calls
@@ -31,7 +31,7 @@ def _change(session: Session, area: str, key: str, mount: str | None, versions: 
     numbers = parse_versions(versions)
     place = find(session, key, mount)
     if not place.versioned:
-        raise Failed(NO_VERSIONS, HOW_ON)
+        raise Failed(NO_VERSIONS, HOW_ON, code=1)
     path = place.path(area)
     return session.show_written(session.call(calls.kv_versions(path, numbers)), f"Success! Data written to: {path}")
 
@@ -54,7 +54,7 @@ def rollback(session: Session, key: str, mount: str | None, version: int | None)
     if not isinstance(data, dict):
         raise NothingThere(f"version {version} of {path} is missing, deleted or destroyed")
     body = {"data": data, "options": {"cas": metadata["version"]}}
-    return show_write(session, session.call(calls.write(path, body)), path)
+    return session.show_written(session.call(calls.write(path, body)), f"Success! Data written to: {path}")
 
 
 @command("enable-versioning", argument("mount"))

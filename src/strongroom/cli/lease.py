@@ -43,11 +43,11 @@ def revoke(session: Session, lease: str, prefix: bool | None, force: bool | None
     call = calls.lease_revoke(path, prefix=bool(prefix), force=bool(force), sync=bool(sync))
     terminal.warn(session.call(call).warnings)
     if force:
-        terminal.say(f"Success! Force revoked any leases with prefix: {path}")
+        terminal.say(f"Success! Force revoked any leases with prefix: {lease.strip()}")
     elif not sync:
         terminal.say("All revocation operations queued successfully!")
     elif prefix:
-        terminal.say(f"Success! Revoked any leases with prefix: {path}")
+        terminal.say(f"Success! Revoked any leases with prefix: {lease.strip()}")
     else:
         terminal.say(f"Success! Revoked lease: {path}")
     return 0

@@ -61,7 +61,9 @@ def login(session: Session, words: tuple[str, ...], **flags: Any) -> int:
         return 0
     if session.field or session.form != "table":
         return session.show_answer(answer)
-    terminal.say(STORED if store else f"Success! You are now authenticated.\n\n{NOT_STORED}")
+    if not store:
+        terminal.note(NOT_STORED)
+    terminal.say(STORED if store else "Success! You are now authenticated.\n")
     return session.show_answer(answer)
 
 
@@ -75,7 +77,7 @@ def _by_method(session: Session, method: str, path: str, words: tuple[str, ...])
 def _userpass(session: Session, path: str, fields: dict[str, str]) -> Call:
     name = fields.pop("username", "") or session.environ.get("LOGNAME") or session.environ.get("USER") or ""
     if not name:
-        raise Misused("the username is missing", "give it as username=NAME")
+        raise Failed("the username is missing", "give it as username=NAME")
     password = fields.pop("password", "").rstrip("\r\n") or session.ask_secret("Password", "give it as password=-")
     return calls.write(f"auth/{path}/login/{name}", {"password": password, **fields})
 

@@ -62,7 +62,7 @@ def _run(words: list[str]) -> int:
         return UNKNOWN_COMMAND
     except click.exceptions.NoArgsIsHelpError as error:
         terminal.note(error.format_message())
-        return USAGE
+        return USAGE if error.ctx is not None and error.ctx.parent else UNKNOWN_COMMAND
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "strongroom"
         terminal.error(_small(error.format_message()), f"{path} -help shows how it is used")

@@ -49,7 +49,7 @@ def init(session: Session, key_shares: int | None, key_threshold: int | None, st
 
 def _init_status(session: Session) -> int:
     ready = bool((session.call(calls.init_status()).body or {}).get("initialized"))
-    session.show_data({"initialized": ready}, f"Vault is {'' if ready else 'not '}initialized")
+    session.show_data({"Initialized": ready}, f"Vault is {'' if ready else 'not '}initialized")
     return 0 if ready else UNINITIALISED
 
 

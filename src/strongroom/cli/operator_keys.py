@@ -8,6 +8,8 @@ from strongroom.cli.session import Session
 from strongroom.client import calls
 from strongroom.client.messages import Answer
 
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
 
 @command("rotate")
 def rotate(session: Session) -> int:
@@ -26,22 +28,35 @@ def key_status(session: Session) -> int:
 
 def _status(answer: Answer) -> dict[str, Any]:
     found = answer.data or answer.body or {}
-    return {name: found.get(name) for name in ("encryptions", "install_time", "term")}
+    return {name: found.get(name) for name in ("term", "install_time", "encryptions")}
 
 
 def _text(status: dict[str, Any]) -> str:
     return output.columns(
         [
             ("Key Term", str(status["term"])),
-            ("Install Time", str(status["install_time"])),
+            ("Install Time", _minutes(str(status["install_time"]))),
             ("Encryption Count", str(status["encryptions"])),
         ]
     )
 
 
-def show_progress(session: Session, found: dict[str, Any], rows: list[tuple[str, str]]) -> int:
-    """Show how far an operation with key shares is."""
-    return session.show_data(found, output.columns(rows))
+def _minutes(text: str) -> str:
+    """An RFC 3339 time as people read it: ``22 Nov 26 00:17 UTC``."""
+    from datetime import UTC, datetime
+
+    try:
+        when = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{when.day:02} {_MONTHS[3 * when.month - 3 : 3 * when.month]} {when:%y %H:%M} UTC"
+
+
+def show_progress(
+    session: Session, found: dict[str, Any], rows: list[tuple[str, str]], heads: tuple[str, ...] = ()
+) -> int:
+    """Show how far an operation with key shares is, under ``heads`` if there are any."""
+    return session.show_data(found, output.table(heads, rows) if heads else output.columns(rows))
 
 
 def need_started(found: dict[str, Any], what: str, how: str) -> None:
@@ -49,7 +64,7 @@ def need_started(found: dict[str, Any], what: str, how: str) -> None:
     from strongroom.cli.hints import Failed
 
     if not found.get("started"):
-        raise Failed(f"no {what} is in progress", f"start one with {how}")
+        raise Failed(f"no {what} is in progress", f"start one with {how}", code=1)
 
 
 def share_and_nonce(

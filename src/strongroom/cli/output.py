@@ -5,6 +5,7 @@ for Vault's command line parse. Values in tables look as Go prints them: ``<nil>
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,20 @@ _ENVELOPE = (
     "mount_type",
 )
 _ONLY_WHEN_SET = frozenset({"auth", "wrap_info", "mount_type"})
+_AUTH = (
+    "client_token",
+    "accessor",
+    "policies",
+    "token_policies",
+    "identity_policies",
+    "metadata",
+    "orphan",
+    "entity_id",
+    "lease_duration",
+    "renewable",
+    "mfa_requirement",
+)
+_WRAP = ("token", "accessor", "ttl", "creation_time", "creation_path", "wrapped_accessor")
 _TIME_NAMES = ("ttl", "period", "duration")
 
 
@@ -68,6 +83,11 @@ def human_duration(seconds: object) -> str:
     parts = [(hours, "h"), (minutes, "m"), (rest, "s")]
     text = "".join(f"{number}{unit}" for number, unit in parts if number)
     return sign + text
+
+
+def go_time(text: str) -> str:
+    """An RFC 3339 time in UTC as Go prints a time: ``2026-11-22 00:17:28.5 +0000 UTC``."""
+    return text.replace("T", " ", 1).removesuffix("Z") + " +0000 UTC" if text.endswith("Z") else text
 
 
 def _is_duration(name: str) -> bool:
@@ -142,16 +162,26 @@ def envelope(body: Mapping[str, Any]) -> dict[str, Any]:
             **dict.fromkeys(_ENVELOPE[:2], ""),
             "lease_duration": 0,
             "renewable": False,
-            "data": dict(body),
+            "data": by_name(body),
             "warnings": None,
         }
     shown = {key: body.get(key) for key in _ENVELOPE if body.get(key) is not None or key not in _ONLY_WHEN_SET}
-    for key in ("auth", "wrap_info"):
-        if not isinstance(shown.get(key, {}), dict):
-            del shown[key]
+    for key, first in (("auth", _AUTH), ("wrap_info", _WRAP)):
+        part = shown.pop(key, None)
+        if isinstance(part, dict):
+            missing = {"identity_policies": None} if key == "auth" else {"wrapped_accessor": ""}
+            shown[key] = {name: {**missing, **part}.get(name) for name in dict.fromkeys((*first, *part))}
     if not isinstance(shown["data"], dict | None):
         shown["data"] = {"data": shown["data"]}
+    shown["data"] = by_name(shown["data"])
     return shown
+
+
+def by_name(value: Any) -> Any:
+    """``value`` with the keys of every object in order of their names."""
+    if isinstance(value, Mapping):
+        return {key: by_name(value[key]) for key in sorted(value)}
+    return [by_name(item) for item in value] if isinstance(value, list) else value
 
 
 def auth_rows(auth: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -174,7 +204,7 @@ def wrap_rows(info: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("wrapping_token:", str(info.get("token") or "")),
         ("wrapping_accessor:", str(info.get("accessor") or "")),
         ("wrapping_token_ttl:", human_duration(info.get("ttl") or 0)),
-        ("wrapping_token_creation_time:", str(info.get("creation_time") or "")),
+        ("wrapping_token_creation_time:", go_time(str(info.get("creation_time") or ""))),
         ("wrapping_token_creation_path:", str(info.get("creation_path") or "")),
     ]
     if info.get("wrapped_accessor"):
@@ -211,6 +241,8 @@ def field_of(body: Mapping[str, Any], name: str) -> Any:
     if auth := body.get("auth"):
         if name in ("token_policies", "identity_policies", "policies"):
             return auth.get(name) or []
+        if name == "token_duration":
+            return auth.get("lease_duration") or 0
         found = dict(auth_rows(auth)).get(name)
         if found is not None:
             return found
@@ -228,14 +260,33 @@ def field_of(body: Mapping[str, Any], name: str) -> Any:
 # -- JSON and YAML -------------------------------------------------------------------------------------------------
 
 
+_FOR_WEB_PAGES = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
+
+
 def to_json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """As Go writes it: what would mean something in a web page is escaped. It can stand in strings only."""
+    return json.dumps(value, indent=2, ensure_ascii=False).translate(_FOR_WEB_PAGES)
 
 
 def to_yaml(value: object) -> str:
+    """As Vault writes it: text of several lines as a block, quotes double, and about ``y`` and ``n`` as well."""
     import yaml
 
-    text: str = yaml.safe_dump(value, default_flow_style=False, allow_unicode=True, sort_keys=True)
+    class Dumper(yaml.SafeDumper):
+        def choose_scalar_style(self) -> Any:
+            style = super().choose_scalar_style()
+            return '"' if style == "'" or getattr(self.event, "value", "") in ("y", "n", "Y", "N") else style
+
+        def text(self, data: str) -> Any:
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    Dumper.add_representer(str, Dumper.text)
+    text: str = yaml.dump(
+        value, Dumper=Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=sys.maxsize
+    )
     return text.removesuffix("...\n").rstrip("\n")
 
 

@@ -2,7 +2,7 @@
 
 from strongroom.cli import output, terminal
 from strongroom.cli.command import Group, argument, command
-from strongroom.cli.hints import NothingThere
+from strongroom.cli.hints import Failed, NothingThere
 from strongroom.cli.session import Session
 from strongroom.cli.words import read_file
 from strongroom.client import calls
@@ -42,10 +42,14 @@ def read_(session: Session, name: str) -> int:
 @command("write", argument("name"), argument("file"), form=False)
 def write_(session: Session, name: str, file: str) -> int:
     """Write the policy NAME from FILE, or from standard input (-)."""
-    text = session.stdin.take() if file == "-" else read_file(file)
+    try:
+        text = session.stdin.take() if file == "-" else read_file(file)
+    except BadRequest as error:
+        raise Failed(str(error)) from error
     if not text.strip():
         raise BadRequest("the policy is empty")
-    name = name.strip().lower()
+    if (given := name.strip()) != (name := given.lower()):
+        terminal.note(f"Policies have names in small letters: {given} becomes {name}")
     terminal.warn(session.call(calls.policy_write(name, text)).warnings)
     terminal.say(f"Success! Uploaded policy: {name}")
     return 0

@@ -117,6 +117,8 @@ class Session:
     def _prepared(self, call: Call, aside: bool) -> Call:
         if aside:
             return call._replace(headers={**call.headers, "X-Vault-Wrap-TTL": ""})
+        if call.path == "sys/wrapping/wrap" and call.method == "PUT" and not self.settings.wrap_ttl:
+            call = call._replace(headers={**call.headers, "X-Vault-Wrap-TTL": "5m"})
         if self._flags.get("output_curl_string") or self._flags.get("output_policy"):
             terminal.say(self._curl(call) if self._flags.get("output_curl_string") else policy_for(call))
             raise Instead
@@ -148,7 +150,7 @@ class Session:
         if call.method == "PATCH":
             headers["Content-Type"] = MERGE_PATCH
         headers.update(dict(settings.headers) | dict(call.headers))
-        words += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
+        words += [f"-H {_quoted(f'{name}: {value}')}" for name, value in headers.items()]
         if settings.token:
             words.append('-H "X-Vault-Token: $(strongroom print token)"')
         if (content := call.content()) is not None:
@@ -183,10 +185,10 @@ class Session:
         """Show one value; None means that there is no such field."""
         if value is None:
             raise BadRequest(f"field {self.field!r} is not in the answer")
-        if self.form in ("json", "yaml"):
-            terminal.say(output.render(value, self.form))
+        if self.form == "yaml":
+            terminal.say(output.to_yaml(value))
         else:
-            terminal.say_raw(output.go_value(value))
+            terminal.say_raw(output.to_json(value) if self.form == "json" else output.go_value(value))
         return 0
 
     def show_data(self, value: Mapping[str, Any], text: str | None = None) -> int:
@@ -205,15 +207,23 @@ class Session:
         return 0
 
     def show_written(self, answer: Answer, success: str) -> int:
-        """Show what a write answered, or ``success`` when it answered nothing."""
+        """Show what a write answered, or ``success`` when it answered nothing; that is no JSON, so not then."""
         body = answer.body or {}
         if body.get("data") or body.get("auth") or body.get("wrap_info"):
             return self.show_answer(answer)
         if self.field:
             return self.show_field(None)
-        terminal.warn(answer.warnings)
-        terminal.say(success)
+        if self.form == "table":
+            terminal.warn(answer.warnings)
+            terminal.say(success)
+        elif body:
+            return self.show_answer(answer)
         return 0
+
+
+def _quoted(text: str) -> str:
+    """For a shell, in double quotes where they keep everything as it is."""
+    return shlex.quote(text) if any(c in '"$`\\!' for c in text) else f'"{text}"'
 
 
 def policy_for(call: Call) -> str:

@@ -11,6 +11,24 @@ from strongroom.client import calls
 from strongroom.client.messages import Refused, Unreachable
 
 SEALED = 2
+_ORDER = (
+    "type",
+    "initialized",
+    "sealed",
+    "t",
+    "n",
+    "progress",
+    "nonce",
+    "version",
+    "build_date",
+    "migration",
+    "cluster_name",
+    "cluster_id",
+    "recovery_seal",
+    "recovery_seal_type",
+    "storage_type",
+    "warnings",
+)
 
 
 def status_rows(status: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -69,7 +87,10 @@ def ask_leader(session: Session) -> Mapping[str, Any]:
 def show_status(session: Session, status: Mapping[str, Any], leader: Mapping[str, Any]) -> int:
     """Print a seal status; the exit code is 2 when sealed."""
     rows = status_rows(status) + leader_rows(leader)
-    session.show_data({**status, **leader}, output.table(("Key", "Value"), rows))
+    shown = {name: status[name] for name in _ORDER if name in status}
+    later = {name: leader[name] for name in leader if leader[name] or name == "ha_enabled"}
+    shown |= {"ha_enabled": False, "active_time": "0001-01-01T00:00:00Z", **later}
+    session.show_data(shown, output.table(("Key", "Value"), rows))
     return SEALED if status.get("sealed") else 0
 
 

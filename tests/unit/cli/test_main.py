@@ -71,7 +71,7 @@ def test_the_interface_version_is_the_servers(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("words", "code", "out", "err"),
     [
-        ([], 1, "", "Usage: strongroom"),
+        ([], 127, "", "Usage: strongroom"),
         (["-h"], 0, "Usage: strongroom", ""),
         (["kv"], 1, "", "Usage: strongroom kv"),
         (["kv", "-help"], 0, "Usage: strongroom kv", ""),

@@ -166,7 +166,7 @@ def test_a_bare_answer_becomes_data() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("token", "hvs.x"), ("token_duration", "1h"), ("policies", ["default", "web"]), ("token_meta_user", "bob")],
+    [("token", "hvs.x"), ("token_duration", 3600), ("policies", ["default", "web"]), ("token_meta_user", "bob")],
 )
 def test_fields_of_a_login(name: str, value: object) -> None:
     assert output.field_of(LOGIN, name) == value
@@ -176,6 +176,39 @@ def test_fields_of_data() -> None:
     assert output.field_of({"data": {"token": "x"}}, "token") == "x"
     assert output.field_of({"data": {"a": 1}}, "b") is None
     assert output.field_of({"wrap_info": {"token": "w", "ttl": 5}}, "wrapping_token_ttl") == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"n": "1", "t": "", "y": "yes"}, '"n": "1"\nt: ""\n"y": "yes"'),
+        ({"p": "a\nb\n"}, "p: |\n  a\n  b"),
+        ({"d": "2026-11-22T00:17:28Z", "x": "it's"}, 'd: "2026-11-22T00:17:28Z"\nx: it\'s'),
+        ("1", '"1"'),
+    ],
+)
+def test_yaml_quotes_as_vault_does(value: object, text: str) -> None:
+    import yaml
+
+    assert output.to_yaml(value) == text and yaml.safe_load(text + "\n") == value
+
+
+def test_json_has_nothing_that_means_something_in_a_web_page() -> None:
+    assert output.to_json("<a&b>\u2028ä") == '"\\u003ca\\u0026b\\u003e\\u2028ä"'
+
+
+def test_an_envelope_has_its_own_order_and_its_data_that_of_the_names() -> None:
+    body = {"auth": {"num_uses": 0, "client_token": "t"}, "data": {"b": [{"d": 1, "c": 2}], "a": 1}, "request_id": "r"}
+    shown = output.envelope({**body, "wrap_info": {"ttl": 1, "token": "w"}})
+    assert list(shown)[:4] == ["request_id", "lease_id", "lease_duration", "renewable"]
+    assert list(shown["data"]) == ["a", "b"] and list(shown["data"]["b"][0]) == ["c", "d"]
+    assert list(shown["auth"])[0] == "client_token" and shown["auth"]["identity_policies"] is None
+    assert shown["wrap_info"]["wrapped_accessor"] == ""
+
+
+def test_times_as_go_prints_them() -> None:
+    assert output.go_time("2026-11-22T00:17:28.5Z") == "2026-11-22 00:17:28.5 +0000 UTC"
+    assert (output.go_time("t"), output.go_time("")) == ("t", "")
 
 
 def test_yaml() -> None:
