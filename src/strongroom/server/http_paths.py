@@ -42,6 +42,8 @@ class Target(NamedTuple):
 def read_target(method: bytes, target: bytes) -> Target:
     """The meaning of ``method target`` (RFC 9112 section 3). Never raises: what is wrong is in ``fault``."""
     path_part, _, query = target.partition(b"?")
+    if not path_part.startswith(b"/"):
+        path_part = path_part.rpartition(b"@")[2]  # of http://name:password@host/ no record shows the first half
     raw = path_part[4:] if path_part.startswith(PREFIX) else path_part
     op = _OPS.get(method, Op.UNKNOWN)
     try:

@@ -137,3 +137,10 @@ def test_a_delete_has_a_body_only_where_it_cancels() -> None:
     assert all(takes_body(Op.DELETE, path) for path in paths)
     assert not any(takes_body(Op.DELETE, path) for path in ("secret/sys/rekey/init", "sys/mounts/a", "sys/rotate"))
     assert takes_body(Op.UPDATE, "a") and not takes_body(Op.LIST, "sys/rekey/init")
+
+
+def test_a_password_in_the_target_is_not_shown() -> None:
+    for target in (b"http://u:hunter2@h/v1/a", b"u:hunter2@h:1", b"http://u:hunter2@h"):
+        found = read_target(b"GET", target)
+        assert found.fault is not None and "hunter2" not in found.path and found.path.startswith("h")
+    assert read_target(b"GET", b"/v1/a@b").path == "a@b"
