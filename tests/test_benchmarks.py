@@ -3,7 +3,6 @@
 import importlib
 
 import pytest
-
 from benchmarks.figures import Figure, Options, skipped, table, turns
 
 SMALL = Options(small=True, rounds=2)
