@@ -10,6 +10,8 @@ _OPERATOR = {
     "key-status": "operator_keys:key_status",
     "rekey": "operator_rekey:rekey",
     "generate-root": "operator_root:generate_root",
+    "members": "inventory:members",
+    "step-down": "inventory:step_down",
     "migrate": "operator_migrate:migrate",
     "diagnose": "operator_diagnose:diagnose",
 }
@@ -30,6 +32,8 @@ ROOT = Group(
         "audit": "audit:AUDIT",
         "lease": "lease:LEASE",
         "namespace": "namespace:NAMESPACE",
+        "plugin": "inventory:PLUGIN",
+        "version-history": "inventory:version_history",
         "read": "data:read",
         "write": "data:write",
         "patch": "data:patch",
