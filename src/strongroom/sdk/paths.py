@@ -26,7 +26,8 @@ def canonical(raw: bytes) -> str:
 
     Raises:
         BadRequest: bad percent-encoding, not UTF-8, not NFC, a control character, a backslash, an encoded slash,
-            an empty, ``.`` or ``..`` segment (plain or encoded), or longer than ``MAX_PATH``.
+            an empty, ``.`` or ``..`` segment (plain, encoded, or as the ``..;x`` that some proxies read so), or longer
+            than ``MAX_PATH``.
     """
     if _PLAIN.fullmatch(raw) and len(raw) <= MAX_PATH:
         path = raw.decode("ascii")
@@ -82,6 +83,6 @@ def _checked(path: str) -> str:
         segments.pop()  # one trailing slash: a LIST
     if not all(segments):
         raise BadRequest("path holds an empty segment")
-    if "." in segments or ".." in segments:
+    if any(segment.partition(";")[0] in (".", "..") for segment in segments if segment[0] == "."):
         raise BadRequest("path holds a dot segment")
     return path
