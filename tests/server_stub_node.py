@@ -26,7 +26,6 @@ class Made:
 
 class StubNode:
     on_transition: Any = None
-    audit_failures = 0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,6 +35,10 @@ class StubNode:
         self.jobs = False
         self.reloads = 0
         self.mounted: list[str] = []
+
+    @property
+    def audit_failures(self) -> int:
+        return sum(1 for _ in self.folder.glob("audit-failed-*"))
 
     @property
     def sealed(self) -> bool:

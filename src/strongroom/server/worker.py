@@ -308,12 +308,15 @@ class Worker:
     async def _tick(self) -> None:
         door = self.door
         assert door is not None
-        known = 0
+        known, failing = 0, False
         while True:
             self.row.gauge(numbers.RESIDENT, numbers.resident())
-            if self.node is not None and self.node.audit_failures != known:
-                self.row.audit_failed(self.node.audit_failures - known)
-                known = self.node.audit_failures
+            failures = 0 if self.node is None else self.node.audit_failures
+            if failures > known:
+                self.row.audit_failed(failures - known)
+                if not failing:
+                    self.log.error("an audit device takes no records: look at its target, and at sys/audit")
+            known, failing = failures, failures > known  # it sinks when a device goes
             await asyncio.sleep(1.0)
             door.tick()
 

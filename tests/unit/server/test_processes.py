@@ -317,3 +317,17 @@ def test_metrics_of_all_workers(living: ServerProcess) -> None:
     again = s.ask("GET", "metrics")[1]
     lines = dict(line.rsplit(" ", 1) for line in again.splitlines() if not line.startswith("#"))
     assert int(lines['strongroom_requests_total{operation="read",status="2xx"}']) >= 21, "counters outlive workers"
+
+
+def test_audit_trouble_is_logged_once(tmp_path: Path) -> None:
+    with server(tmp_path) as s:
+        s.unsealed()
+        for number in (1, 2, 3):
+            (tmp_path / "data" / f"audit-failed-{number}").touch()
+
+            def counted(wanted: int = 2 * number) -> bool:
+                return f"strongroom_audit_failures_total {wanted}\n" in s.ask("GET", "metrics")[1]
+
+            until(counted, what="both workers have counted")
+        err = s.stop()[2]
+    assert err.count("an audit device takes no records") == 2, "one line of each worker"
