@@ -15,6 +15,7 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
 HMAC_LEVELS = ("none", "compat", "high")
 MONTH = 2764800  # seconds: Vault's 768 hours
 MAX_WORKERS = 64
+MAX_ENTRY = 1024 * 1024  # the stores take values of twice that, wrapping included
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     mount_entry_hmac_level: str = "compat"
     mounts_monitor_interval: int = 0
     disable_mlock: bool = False
+    refuse_swap: bool = False  # do not start while swap is in use
     ui: bool = False
     log_level: str = "warn"
     log_format: str = "standard"
@@ -101,7 +103,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _TEXTS = ("api_addr", "cluster_addr", "cluster_name", "audit_dir", "version", "pid_file")
-_FLAGS = ("audit_required", "unauthenticated_operator_endpoints", "disable_mlock", "ui")
+_FLAGS = ("audit_required", "unauthenticated_operator_endpoints", "disable_mlock", "refuse_swap", "ui")
 _TIMES = ("default_lease_ttl", "max_lease_ttl", "mounts_monitor_interval", "drain_timeout")
 _WORDS = {"log_level": LOG_LEVELS, "log_format": ("standard", "json"), "mount_entry_hmac_level": HMAC_LEVELS}
 _ENV_ONLY = {"workers", "max_entry_size"}
@@ -149,7 +151,7 @@ def _build(root: Place, environ: Mapping[str, str], *, partial: bool) -> ServerC
     defaults = ServerConfig()
     values |= {name: int(root.seconds(name, getattr(defaults, name))) for name in _TIMES}
     values["workers"] = root.number("workers", 0)
-    values["max_entry_size"] = root.number("max_entry_size", defaults.max_entry_size, least=1024)
+    values["max_entry_size"] = root.number("max_entry_size", defaults.max_entry_size, least=1024, most=MAX_ENTRY)
     for name in _WORDS:
         values[name] = _word(name, root.text(name, getattr(defaults, name)))
     warnings: list[str] = []

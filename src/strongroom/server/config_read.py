@@ -51,7 +51,7 @@ class Place:
         except BadRequest:
             raise self._wrong(key, "must be true or false") from None
 
-    def number(self, key: str, default: int, *, least: int = 0) -> int:
+    def number(self, key: str, default: int, *, least: int = 0, most: int = 2**53) -> int:
         value, _, _ = self._scalar(key)
         if value is None:
             return default
@@ -59,8 +59,9 @@ class Place:
             number = int(value) if not isinstance(value, bool | list) else None
         except (TypeError, ValueError, OverflowError):
             number = None
-        if number is None or number < least:
-            raise self._wrong(key, f"must be a whole number of at least {least}")
+        if number is None or not least <= number <= most:
+            limit = f"of at least {least}" if most == 2**53 else f"between {least} and {most}"
+            raise self._wrong(key, f"must be a whole number {limit}")
         return number
 
     def seconds(self, key: str, default: float) -> float:

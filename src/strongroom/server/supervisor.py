@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom.crypto.hardening import harden_process
 from strongroom.errors import BadRequest
 from strongroom.server.board import Board
 from strongroom.server.child import Child
@@ -78,12 +79,27 @@ class Supervisor:
         _standard_descriptors()
         return asyncio.run(self._run())
 
+    def _harden(self) -> None:
+        """Shut this process too; say, or with ``refuse_swap`` insist, that memory does not reach a disk.
+
+        Raises:
+            BadRequest: swap is in use and the configuration does not accept that.
+        """
+        report = harden_process(lock_all=False)
+        if not report.swap_in_use:
+            return
+        told = "swap is in use: secrets that requests carry may reach the disk (keys are in locked memory)"
+        if self.config.refuse_swap:
+            raise BadRequest(f"{told}; turn swap off, or set refuse_swap = false")
+        self.log.warn(told)
+
     async def _run(self) -> int:
         self._lock, self._stopped = asyncio.Lock(), asyncio.Event()
         rows = self.slots * 3 + 8
         board = Board.make(rows, SIZE)
         self._board, self._rows = board, list(range(rows))
         try:
+            self._harden()
             self._prepare()
             self._signals()
             await self._begin_or_stop()
