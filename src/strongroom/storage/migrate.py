@@ -14,7 +14,7 @@ from strongroom.sdk.storage import MAX_COMMIT_BYTES, MAX_COMMIT_WRITES, Pairs, S
 
 UNFINISHED = "migration/unfinished"  # in the target, while a copy into it is under way
 MARGIN = 1 << 32  # revisions the source may still give while it is copied
-_PAGE = 64  # entries in memory at once; each may have 2 MiB
+PAGE = MAX_COMMIT_WRITES - 1  # entries in memory at once, up to 2 MiB each; small ones fit one commit with the mark
 _ROOM = MAX_COMMIT_BYTES - 32 * 1024  # the mark needs some: it names a key of up to 4 KiB, escaped
 Progress = Callable[[int, int | None], None]
 
@@ -89,17 +89,23 @@ def raise_revisions(source: Storage, target: Storage) -> None:
 
 
 async def fill(
-    source: Storage, target: Storage, mark: _Mark, *, resume_key: str = UNFINISHED, progress: Progress | None = None
+    source: Storage,
+    target: Storage,
+    mark: _Mark,
+    *,
+    resume_key: str = UNFINISHED,
+    progress: Progress | None = None,
+    omit: Callable[[str], bool] = lambda key: False,
 ) -> int:
-    """Copy what comes after the mark; the number of entries written."""
+    """Copy what comes after the mark, but for the keys that ``omit`` names; the number of entries written."""
     copied = 0
     while True:
-        page = await source.scan("", after=mark.after, limit=_PAGE)
+        page = await source.scan("", after=mark.after, limit=PAGE)
         if not mark.clean:
             await _remove_others(target, page, mark.after, resume_key)
         if not page:
             return copied
-        for writes in batches([Write(key, entry.value) for key, entry in page]):
+        for writes in batches([Write(key, entry.value) for key, entry in page if not omit(key)]):
             last = writes[-1].key
             if len(writes) < MAX_COMMIT_WRITES and sum(len(w.value or b"") for w in writes) < _ROOM:
                 mark = _Mark(last, mark.clean)
@@ -169,7 +175,7 @@ class _Reader:
             if self._at >= len(self._page):
                 if self._end:
                     return None
-                self._page = await self._store.scan("", after=self._after, limit=_PAGE)
+                self._page = await self._store.scan("", after=self._after, limit=PAGE)
                 self._at, self._end = 0, not self._page
                 if self._end:
                     return None

@@ -16,10 +16,9 @@ from strongroom.errors import Conflict, StorageFailed
 from strongroom.sdk.storage import MAX_COMMIT_WRITES, Backend, Entry, Pairs, Write
 from strongroom.storage.changes import Changes
 from strongroom.storage.completion import Completion, settle
-from strongroom.storage.migrate import UNFINISHED, CopyReport, Progress, batches, begin, differences, fill
+from strongroom.storage.migrate import PAGE, UNFINISHED, CopyReport, Progress, batches, begin, differences, fill
 
 _FEW = MAX_COMMIT_WRITES  # changed keys that are copied while commits wait
-_ROUNDS = 8  # of catching up, before the commits are held in spite of more
 
 
 class SwitchableBackend:
@@ -109,17 +108,18 @@ class SwitchableBackend:
             mark, resumed = await begin(source, target)
             if resumed:
                 mark.after, mark.clean = "", False  # the source went on since
-            copied = await fill(source, target, mark, progress=progress)
+            copied = await fill(source, target, mark, progress=progress, omit=self._follows)
             compared = await self._compare(source, target)
-            for _ in range(_ROUNDS):
-                if len(self._changed) <= _FEW:
-                    break
-                await self._catch_up(source, target)
+            await self._chase(source, target)
             await self._switch(source, target)
             return CopyReport(copied, compared, resumed)
         finally:
             with self._lock:
                 self._changed = None
+
+    def _follows(self, key: str) -> bool:
+        """Whether ``key`` is copied later anyway. Without this, writers could keep the first pass from ever ending."""
+        return self._changed is not None and key in self._changed
 
     async def _compare(self, source: Backend, target: Backend) -> int:
         """Compare all; what differs is copied again with the keys written meanwhile."""
@@ -132,13 +132,24 @@ class SwitchableBackend:
                     self._changed.add(key)
         return compared
 
+    async def _chase(self, source: Backend, target: Backend) -> None:
+        """Copy what changed until little is left, or until a round no longer halves it: writers that are faster than
+        the target are then held, since every further round would only make the wait longer."""
+        assert self._changed is not None
+        left = len(self._changed)
+        while left > _FEW:
+            await self._catch_up(source, target)
+            before, left = left, len(self._changed)
+            if left * 2 > before:
+                break
+
     async def _catch_up(self, source: Backend, target: Backend) -> None:
         with self._lock:
             assert self._changed is not None
             keys, self._changed = self._changed, set()
         names = sorted(keys)
-        for start in range(0, len(names), MAX_COMMIT_WRITES):
-            page = names[start : start + MAX_COMMIT_WRITES]
+        for start in range(0, len(names), PAGE):
+            page = names[start : start + PAGE]
             entries = await source.get_many(page)
             changes = [Write(k, None if e is None else e.value) for k, e in zip(page, entries, strict=True)]
             for writes in batches(changes):

@@ -113,6 +113,27 @@ async def test_what_was_read_before_conflicts_after() -> None:
     await store.commit([Write("a", b"2"), Write("b", b"2")], expect={"a": new.revision, "b": 0})
 
 
+async def test_writers_faster_than_the_target_are_held_soon() -> None:
+    """Each copied batch meets as many new keys: catching up never ends, so the commits are held instead."""
+    store = SwitchableBackend(MemoryStore())
+    commits = 0
+
+    class Behind(MemoryStore):
+        async def commit(self, *args: object, **more: object) -> None:
+            nonlocal commits
+            commits += 1
+            if store._held is None:
+                await store.commit([Write(f"new/{commits}/{i}", b"") for i in range(60)])
+            await super().commit(*args, **more)  # type: ignore[arg-type]
+
+    await fill(store, 640)
+    report = await store.move(Behind())
+    assert report.copied >= 640
+    assert commits < 50
+    total = len(await store.scan("", limit=10**6))
+    assert total >= 640 + 60 * 10
+
+
 class Failing(MemoryStore):
     """Takes some commits, then none."""
 
