@@ -22,8 +22,7 @@ def request(op: Op, path: str, data: Mapping[str, Any] | None, token: str) -> Re
     """
     if not isinstance(path, str):
         raise BadRequest("the path must be text")
-    if not isinstance(token, str):
-        raise BadRequest("the token must be text")
+    token_text(token)
     text = path.removeprefix("/")
     if op in (Op.LIST, Op.SCAN):
         text = canonical_text(text if text.endswith("/") else text + "/")
@@ -32,6 +31,15 @@ def request(op: Op, path: str, data: Mapping[str, Any] | None, token: str) -> Re
     else:
         text = canonical_text(text)
     return Request(id=request_id(), op=op, path=text, data=plain(data) if data else {}, token=token, remote="127.0.0.1")
+
+
+def token_text(token: Any) -> str:
+    """``token``. Raises BadRequest if it is no text, or text that is no Unicode."""
+    if not isinstance(token, str):
+        raise BadRequest("the token must be text")
+    if not token.isascii():
+        _unicode(token, "the token")
+    return token
 
 
 def plain(data: Any) -> dict[str, Any]:
@@ -83,11 +91,11 @@ def _key(key: Any) -> str:
     return str(key)
 
 
-def _unicode(text: str) -> None:
+def _unicode(text: str, what: str = "data") -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadRequest("data holds text that is not Unicode") from None
+        raise BadRequest(f"{what} holds text that is not Unicode") from None
 
 
 def absent(error: NotFound, *, mounted: bool) -> Response | None:

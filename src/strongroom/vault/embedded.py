@@ -97,9 +97,7 @@ class _Base:
 
     def set_token(self, token: str) -> None:
         """The token that calls without one of their own use; "" = none. Raises BadRequest if it is no text."""
-        if not isinstance(token, str):
-            raise BadRequest("the token must be text")
-        self._token = _kept(token)
+        self._token = _kept(calls.token_text(token))
 
     @property
     def sealed(self) -> bool:

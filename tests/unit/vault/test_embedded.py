@@ -290,7 +290,7 @@ def test_what_was_written_is_a_copy(vault: Vault) -> None:
     assert found.data["list"] == [1, 2]
 
 
-@pytest.mark.parametrize("token", [7, None, b"hvs."])
+@pytest.mark.parametrize("token", [7, None, b"hvs.", "hvs.\ud800"])
 def test_tokens_that_are_no_text(vault: Vault, token: Any) -> None:
     with pytest.raises(BadRequest):
         vault.set_token(token)
