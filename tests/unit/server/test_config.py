@@ -250,7 +250,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6))
 def test_any_values_are_a_configuration_or_refused(tmp_path: Path, tree: dict[str, object]) -> None:
     (tmp_path / "f.json").write_text(json.dumps(tree))
@@ -262,7 +262,7 @@ def test_any_values_are_a_configuration_or_refused(tmp_path: Path, tree: dict[st
         assert msgspec.convert(msgspec.to_builtins(config), ServerConfig) == config, "workers get it in this form"
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60), st.sampled_from(["f.toml", "f.hcl", "f.json"]))
 def test_any_text_is_a_configuration_or_refused(tmp_path: Path, text: str, name: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8", errors="replace")
