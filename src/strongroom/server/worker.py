@@ -83,6 +83,7 @@ class Worker:
         self._servers: list[Any] = []
         self._contexts: dict[int, ssl.SSLContext] = {}
         self._change: asyncio.Future[bool] | None = None
+        self._changing = ""  # to what; who asks for the same waits for it
         self._asker: Asker | None = None
         self._finished = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -252,14 +253,15 @@ class Worker:
 
     async def _transition(self, what: Transition) -> None:
         """The vault was initialised, unsealed or is to be sealed: the supervisor changes the processes."""
-        if self._change is not None:
+        if self._change is None:
+            self._change, self._changing = asyncio.get_running_loop().create_future(), what
+            if what != "initialized":
+                self._stop_accepting()  # new connections wait for those that come
+            if what == "unsealed":
+                self.row.gauge(numbers.UNSEALED, 1)
+            self.channel.send("transition", what=what)
+        elif what != self._changing:
             raise VaultError("the vault is being sealed or unsealed")
-        self._change = asyncio.get_running_loop().create_future()
-        if what != "initialized":
-            self._stop_accepting()  # new connections wait for those that come
-        if what == "unsealed":
-            self.row.gauge(numbers.UNSEALED, 1)
-        self.channel.send("transition", what=what)
         ok = await self._change
         self._stop_accepting()
         self._start(self._stop(self._drain))

@@ -331,3 +331,17 @@ def test_audit_trouble_is_logged_once(tmp_path: Path) -> None:
             until(counted, what="both workers have counted")
         err = s.stop()[2]
     assert err.count("an audit device takes no records") == 2, "one line of each worker"
+
+
+def test_two_who_seal_at_once_both_succeed(tmp_path: Path) -> None:
+    with server(tmp_path, workers=1) as s:
+        s.unsealed()
+        clients = [socket.create_connection(("127.0.0.1", s.port), timeout=10) for _ in range(2)]
+        for client in clients:
+            client.sendall(b"GET /v1/who HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        for client in clients:
+            client.sendall(b"PUT /v1/sys/seal HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert [client.recv(12) for client in clients] == [b"HTTP/1.1 204"] * 2
+        for client in clients:
+            client.close()
