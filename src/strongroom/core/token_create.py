@@ -38,6 +38,9 @@ class CreateArgs(msgspec.Struct, frozen=True, kw_only=True):
     entity_alias: Text = Text("")
     bound_cidrs: StrList = StrList()
 
+    def __repr__(self) -> str:
+        return "CreateArgs()"
+
 
 class TokenCreate:
     """The routes that make tokens."""

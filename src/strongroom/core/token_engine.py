@@ -22,6 +22,9 @@ class TokenArg(msgspec.Struct, frozen=True, kw_only=True):
     token: Text = Text("")
     increment: Duration = Duration(0)
 
+    def __repr__(self) -> str:
+        return "TokenArg()"
+
 
 class AccessorArg(msgspec.Struct, frozen=True, kw_only=True):
     accessor: Text = Text("")

@@ -154,3 +154,48 @@ def test_sealing_forgets_the_keys(kind: str, tmp_path: Path) -> None:
     assert keeper._key.closed and not keeper.ciphers and keeper.active is None
     assert not vault._core.spaces and vault._core.barrier is None
     vault.close()
+
+
+@pytest.fixture
+def watched() -> Iterator[tuple[Vault, Any, list[str]]]:
+    """An unsealed vault, what its init gave, and every ``args`` that its handlers saw, printed."""
+    seen: list[str] = []
+
+    class Watcher:
+        async def log(self, call: Any, outcome: Any) -> None:
+            seen.append(f"{call.args!r} {call.args}")
+
+    vault = Vault({"memory": {}})
+    vault.add_handler(Watcher())
+    made = vault.init(SealConfig(1, 1))
+    vault.unseal(made.keys[0])
+    vault.set_token(made.root_token)
+    vault.mount("secret", "kv", options={"version": "2"})
+    yield vault, made, seen
+    vault.close()
+
+
+def test_what_handlers_see_of_the_fields_shows_no_secret(watched: tuple[Vault, Any, list[str]]) -> None:
+    vault, made, seen = watched
+    otp = "otp-canary-of-28-characters!"
+    calls = [
+        ("secret/data/a", {"data": {"password": CANARY}}),
+        ("auth/token/create", {"id": CANARY}),
+        ("auth/token/lookup", {"token": CANARY}),
+        ("auth/token/renew", {"token": CANARY}),
+        ("sys/capabilities", {"token": CANARY, "path": "a"}),
+        ("sys/wrapping/lookup", {"token": CANARY}),
+        ("sys/wrapping/unwrap", {"token": CANARY}),
+        ("sys/unseal", {"key": made.keys[0]}),
+        ("sys/generate-root/attempt", {"otp": otp}),
+        ("sys/generate-root/update", {"key": made.keys[0], "nonce": "n"}),
+        ("sys/decode-token", {"encoded_token": CANARY, "otp": otp}),
+        ("sys/rekey/update", {"key": made.keys[0], "nonce": "n"}),
+    ]
+    for path, data in calls:
+        try:
+            vault.write(path, data)
+        except VaultError:
+            pass
+    assert len([line for line in seen if "None" not in line]) >= len(calls), "the watcher saw fields"
+    assert [line for line in seen if any(secret in line for secret in (CANARY, made.keys[0], otp))] == []

@@ -21,6 +21,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     token: Text = Text("")
     accessor: Text = Text("")
 
+    def __repr__(self) -> str:
+        return "Asked()"
+
 
 class CapabilityRoutes:
     """See the module."""

@@ -35,16 +35,25 @@ class ShareArgs(msgspec.Struct, frozen=True, kw_only=True):
     key: Text = Text("")
     nonce: Text = Text("")
 
+    def __repr__(self) -> str:
+        return "ShareArgs()"
+
 
 class RootArgs(msgspec.Struct, frozen=True, kw_only=True):
     otp: Text = Text("")
     pgp_key: Text = Text("")
     nonce: Text | UnsetType = UNSET
 
+    def __repr__(self) -> str:
+        return "RootArgs()"
+
 
 class DecodeArgs(msgspec.Struct, frozen=True, kw_only=True):
     encoded_token: Text = Text("")
     otp: Text = Text("")
+
+    def __repr__(self) -> str:
+        return "DecodeArgs()"
 
 
 class RotateArgs(msgspec.Struct, frozen=True, kw_only=True):

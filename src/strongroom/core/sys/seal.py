@@ -30,6 +30,9 @@ class UnsealArgs(msgspec.Struct, frozen=True, kw_only=True):
     reset: Flag = Flag(0)
     migrate: Flag = Flag(0)
 
+    def __repr__(self) -> str:
+        return "UnsealArgs()"
+
 
 def _made(result: InitResult) -> Response:
     data = {"keys": list(result.keys), "keys_base64": list(result.keys_base64), "root_token": result.root_token}

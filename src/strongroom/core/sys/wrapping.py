@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class TokenArg(msgspec.Struct, frozen=True, kw_only=True):
     token: Text = Text("")
 
+    def __repr__(self) -> str:
+        return "TokenArg()"
+
 
 class WrappingRoutes:
     """See the module."""

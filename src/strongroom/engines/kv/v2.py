@@ -48,6 +48,9 @@ class DataArgs(msgspec.Struct, frozen=True):
     options: AnyMap | UnsetType = UNSET
     version: int = 0
 
+    def __repr__(self) -> str:
+        return f"DataArgs(path={self.path!r}, version={self.version})"
+
 
 class SubkeysArgs(msgspec.Struct, frozen=True):
     path: str
