@@ -27,6 +27,7 @@ from strongroom.vault.assemble import Assembled, VaultConfig, assemble
 from strongroom.vault.plugins import load
 
 TIDY_EVERY = 5.0  # seconds between two looks for what has expired
+COUNT_EVERY = 60.0  # seconds between two times that a worker writes back how often it used the barrier's key
 _OWNED = ("sys/rekey/", "sys/rotate/root/", "sys/generate-root/", "sys/generate-root-token/")
 _HASH_THREADS = 2  # each password hash takes 64 MiB while it runs
 
@@ -41,6 +42,7 @@ class VaultNode:
         self._host: Host | None = None
         self._settings = DoorSettings()
         self._jobs: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._owner = False
         self._transition: Callable[[Transition], Awaitable[None]] | None = None
 
@@ -116,6 +118,7 @@ class VaultNode:
         await core.start_unsealed(keyring_key)
         core.space().on_change.append(self._new_settings)
         await self._new_settings()
+        self._counting = asyncio.get_running_loop().create_task(self._count_forever())
 
     async def initialize(self, shares: int, threshold: int, *, root_token: str = "") -> InitResult:
         """Initialise without a client. The vault stays sealed."""
@@ -153,6 +156,13 @@ class VaultNode:
                 while await self._vault.core.tidy():  # noqa: ASYNC110 - it works in slices, and others get their turn
                     await asyncio.sleep(0)
 
+    async def _count_forever(self) -> None:
+        """Rotation goes by what all workers did together, and only each one knows its own part."""
+        while True:
+            await asyncio.sleep(COUNT_EVERY)
+            with contextlib.suppress(VaultError):
+                await self._vault.core.count_encryptions()
+
     async def reload(self, log_level: str) -> None:
         """SIGHUP: reopen the audit files. Raises AuditFailed if one could not be."""
         self._vault.core.door.log_level = log_level
@@ -160,9 +170,10 @@ class VaultNode:
 
     async def close(self) -> None:
         """Finish commits, close files, forget keys."""
-        if self._jobs is not None:
-            self._jobs.cancel()
-            self._jobs = None
+        for task in (self._jobs, self._counting):
+            if task is not None:
+                task.cancel()
+        self._jobs = self._counting = None
         if self._made is not None:
             await self._made.core.seal()
             self._made.audit.close()
