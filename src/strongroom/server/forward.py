@@ -25,6 +25,14 @@ _encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
+class Unanswered(Exception):
+    """The owner did not get or did not answer a request, so it may not have recorded it. ``fault`` tells why."""
+
+    def __init__(self, fault: VaultError) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
 class _Frames(asyncio.Protocol):
     """Reads frames; ``lost`` when the other end is gone."""
 
@@ -69,12 +77,12 @@ class Asker(_Frames):
         self._next = 0
 
     async def ask(self, request: Request) -> Response:
-        """The owner's answer. Raises what it raised, or StorageFailed if it is gone."""
+        """The owner's answer. Raises what it raised, or Unanswered."""
         if self.transport is None or self.transport.is_closing():
             raise _gone()
         body = _encode(request_fields(request))
         if len(body) > _MAX:
-            raise TooLarge("http: request body too large")
+            raise Unanswered(TooLarge("http: request body too large"))
         self._next = (self._next + 1) % 2**32
         number = self._next
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -175,5 +183,5 @@ def outcome(body: bytes) -> Response:
     raise error
 
 
-def _gone() -> VaultError:
-    return StorageFailed("the process that held this attempt has ended; start the attempt again")
+def _gone() -> Unanswered:
+    return Unanswered(StorageFailed("the process that held this attempt has ended; start the attempt again"))

@@ -33,7 +33,7 @@ from strongroom.server import metrics
 from strongroom.server.board import Board
 from strongroom.server.config import ServerConfig
 from strongroom.server.control import Channel, Message
-from strongroom.server.forward import Answerer, Asker, connect
+from strongroom.server.forward import Answerer, Asker, Unanswered, connect
 from strongroom.server.http import Door
 from strongroom.server.listeners import BACKLOG
 from strongroom.server.lockouts import SIZE, SharedCounters
@@ -249,8 +249,16 @@ class Worker:
         node = self.node
         assert node is not None
         if self._asker is not None and request.fault is None and node.owned(request.path):
-            return self._asker.ask(request)
+            return self._ask(self._asker, node, request)
         return node.handle(request)
+
+    async def _ask(self, asker: Asker, node: Node, request: Request) -> Response:
+        """The owner answers and records; what it never answered is refused and recorded here."""
+        try:
+            return await asker.ask(request)
+        except Unanswered as error:
+            fault = error.fault
+        return await node.handle(msgspec.structs.replace(request, fault=fault, body=b""))
 
     async def _transition(self, what: Transition) -> None:
         """The vault was initialised, unsealed or is to be sealed: the supervisor changes the processes."""

@@ -7,19 +7,21 @@ import os
 import socket
 from typing import Any
 
+import msgspec
 import pytest
 
 from strongroom.core.lockout import Count, Key, LockoutConfig
-from strongroom.errors import NotFound, PermissionDenied, QuotaExceeded, StorageFailed, VaultError
+from strongroom.errors import NotFound, PermissionDenied, QuotaExceeded, StorageFailed, TooLarge, VaultError
 from strongroom.sdk.request import Auth, Lease, Op, Request, Response, WrapInfo
 from strongroom.server import board as b
 from strongroom.server import lockouts, metrics
 from strongroom.server.board import Board
 from strongroom.server.child import clean_environment
 from strongroom.server.control import Channel
-from strongroom.server.forward import Answerer, Asker, connect
+from strongroom.server.forward import Answerer, Asker, Unanswered, connect
 from strongroom.server.lockouts import SIZE, SharedCounters
 from strongroom.server.logs import Log
+from strongroom.server.worker import Worker
 
 
 def test_channel_carries_messages_and_descriptors() -> None:
@@ -212,9 +214,36 @@ async def test_forwarding_to_a_process_that_ends() -> None:
     waiting = asyncio.ensure_future(asker.ask(Request(id="i", op=Op.READ, path="p")))
     await asyncio.sleep(0.02)
     answerer.close()
-    with pytest.raises(StorageFailed):
+    with pytest.raises(Unanswered):
         await waiting
-    with pytest.raises(StorageFailed):
+    with pytest.raises(Unanswered):
         await asker.ask(Request(id="i", op=Op.READ, path="p"))
     for task in answerer._tasks:
         task.cancel()
+
+
+async def test_what_the_owner_never_answered_is_refused_and_recorded_here() -> None:
+    recorded: list[Request] = []
+
+    class Node:
+        async def handle(self, request: Request) -> Response:
+            recorded.append(request)
+            assert request.fault is not None
+            raise request.fault
+
+    async def handle(_request: Request) -> Response:
+        return Response(data={"n": 1})
+
+    asker, answerer = await pair(handle)
+    worker: Any = None
+    node: Any = Node()
+    small = Request(id="i", op=Op.UPDATE, path="p", body=b"{}")
+    assert (await Worker._ask(worker, asker, node, small)).data == {"n": 1} and not recorded
+    with pytest.raises(TooLarge):
+        await Worker._ask(worker, asker, node, msgspec.structs.replace(small, body=bytes(5_000_000)))
+    answerer.close()
+    await asyncio.sleep(0.02)
+    with pytest.raises(StorageFailed):
+        await Worker._ask(worker, asker, node, small)
+    assert [type(request.fault) for request in recorded] == [TooLarge, StorageFailed]
+    assert all(request.body == b"" for request in recorded)
