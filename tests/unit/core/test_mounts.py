@@ -178,7 +178,7 @@ async def test_a_move_takes_all_along(world: World):
     [
         ("none", "x"), ("team/app", "sys/x"), ("team/app", "auth/x"), ("sys", "x"), ("team/app", "cubbyhole"),
         ("auth/token", "auth/x"), ("", "x"), ("team/app", ""), ("team/app", "team/app/below"), ("team/app", "a/../b"),
-        ("team/app", "a//b"),
+        ("team/app", "a//b"), ("team/app", "team/app"),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_moved(world: World, source: str, target: str):

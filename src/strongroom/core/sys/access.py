@@ -61,6 +61,8 @@ class RemountRoutes:
         if old.path in PROTECTED:
             raise BadRequest(f'cannot remount "{old.path}"')
         new = target + "/"
+        if new == old.path:
+            raise BadRequest(f"path is already in use at {new}")
         if old.path.startswith("auth/") != new.startswith("auth/"):
             raise BadRequest(f'cannot remount "{old.path}" to "{new}": one is an auth mount, the other is not')
         await space.mounts.replace(old.path, lambda entry: msgspec.structs.replace(entry, path=new))
