@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from strongroom import Vault
+from strongroom import SealConfig, Vault
 from strongroom.errors import BadRequest, NotFound, PermissionDenied, VaultError
 from strongroom.storage.completion import Completion
 from strongroom.vault.turns import FairLock, Slow, Turns
@@ -285,3 +285,17 @@ def test_a_waiter_that_gives_up_is_passed_over(monkeypatch: pytest.MonkeyPatch) 
         assert not lock._waiting
     with lock:
         pass
+
+
+@pytest.mark.parametrize("kind", ["memory", "lmdb"])
+def test_shares_given_at_once(kind: str, tmp_path: Path) -> None:
+    """A share that comes while another call opens the vault is too late, not wrong."""
+    vault = Vault({"memory": {}} if kind == "memory" else {"lmdb": {"path": str(tmp_path / "s")}})
+    made = vault.init(SealConfig(5, 2))
+    for _ in range(5):
+        statuses = together(lambda n: vault.unseal(made.keys[n]), 5)
+        assert not vault.sealed
+        assert [status.n for status in statuses] == [5] * 5
+        assert any(not status.sealed for status in statuses)
+        vault.seal(token=made.root_token)
+    vault.close()
