@@ -54,7 +54,7 @@ class Door:
     ) -> None:
         self.handle = handle
         self.settings = settings
-        self.renew = renew  # before a browser's request, whose answer the settings decide
+        self.renew = renew  # for a new connection, and before a browser's request, whose answer they decide
         self.meter: Meter = meter or NoMeter()
         self.log = log
         self.wall = wall

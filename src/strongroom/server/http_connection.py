@@ -67,6 +67,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, door: "Door", limits: Limits, proxies: Proxies, custom: Headers, *, tls: bool) -> None:
         self._door, self._limits, self._proxies, self._custom, self._tls = door, limits, proxies, custom, tls
+        door.renew()  # so that the first request on it is read by the settings of now
         self._framer = Framer(limits, door.settings())
         self._transport: asyncio.Transport | None = None
         self._buffer = b""

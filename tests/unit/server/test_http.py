@@ -11,7 +11,7 @@ import pytest
 from server_stub import get, served
 from strongroom.errors import BadRequest, NotFound, QuotaExceeded
 from strongroom.sdk.request import Op, Request, Response
-from strongroom.server.http_settings import DoorSettings, Limits
+from strongroom.server.http_settings import KEPT_HEADERS, DoorSettings, Limits
 
 
 async def test_read_is_answered_in_the_envelope() -> None:
@@ -394,11 +394,13 @@ async def test_settings_are_new_when_a_browser_asks() -> None:
     kept = [DoorSettings()]
 
     def renew() -> None:
-        kept[0] = DoorSettings(cors_enabled=True, cors_origins=("https://a",))
+        kept[0] = DoorSettings(cors_enabled=True, cors_origins=("https://a",), kept_headers=KEPT_HEADERS | {"x-new"})
 
     async with served(settings=lambda: kept[0], renew=renew) as s:
-        assert (await s.once(get("a", method="OPTIONS")))[0] == 400 and not kept[0].cors_enabled
         c = await s.connect()
+        assert (await c.ask(get("a", "X-New: 1")))[0] == 200 and s.stub.seen[0].headers == {"x-new": "1"}
+        kept[0] = DoorSettings()
+        assert (await c.ask(get("a", method="OPTIONS")))[0] == 400 and not kept[0].cors_enabled
         await c.say(get("a", "Origin: https://a", "Access-Control-Request-Method: GET", method="OPTIONS"))
         status, headers, _ = await c.answer(body=False)
         assert (status, headers["access-control-allow-origin"]) == (204, "https://a")
