@@ -22,6 +22,7 @@ MAX_DEPTH = 128  # levels of data; a body may have 64
 TOO_DEEP = "(nested too deeply to record)"
 NO_KEYS: frozenset[str] = frozenset()
 _CACHED_CALLERS = 4096
+_KEPT = 4096  # bytes of an answer's record that are kept for the next time
 _BLOCK = 64  # bytes, SHA-256
 _INNER = bytes(x ^ 0x36 for x in range(256))
 _OUTER = bytes(x ^ 0x5C for x in range(256))
@@ -192,10 +193,13 @@ class LineMaker:
     ) -> bytes:
         """The line before anything is answered."""
         match = call.match
-        part = _Response(match.mount_path, match.mount_type, match.mount_accessor, match.mount_class)
         if isinstance(outcome, Response):
-            self._answer(part, call, outcome, rules)
-            return b'{"time":"%b","type":"response"%b,"response":%b}\n' % (stamp(now), shared, encode(part))
+            return b'{"time":"%b","type":"response"%b,"response":%b}\n' % (
+                stamp(now),
+                shared,
+                self._answered(call, outcome, rules),
+            )
+        part = _Response(match.mount_path, match.mount_type, match.mount_accessor, match.mount_class)
         if isinstance(outcome, VaultError):
             part.warnings = outcome.warnings
             if isinstance(outcome.data, Mapping):
@@ -233,6 +237,21 @@ class LineMaker:
                 self._callers.clear()
             self._callers[caller.token_id] = made
         return made[1:]
+
+    def _answered(self, call: Call, answer: Response, rules: Rules) -> bytes:
+        """The ``response`` of a record. Of data that an engine answers again and again it is made once."""
+        memo, key = answer.memo, (self, rules.response_keys)
+        if memo is not None:
+            known = memo.get(key)
+            if known is not None:
+                return known
+        match = call.match
+        part = _Response(match.mount_path, match.mount_type, match.mount_accessor, match.mount_class)
+        self._answer(part, call, answer, rules)
+        made = encode(part)
+        if memo is not None and len(made) <= _KEPT and not (answer.auth or answer.wrap_info or answer.warnings):
+            memo[key] = made
+        return made
 
     def _answer(self, part: _Response, call: Call, answer: Response, rules: Rules) -> None:
         if answer.data:

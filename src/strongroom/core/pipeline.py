@@ -40,6 +40,7 @@ class Pipeline:
         audit: without its request record nothing runs; without its response record nothing is answered.
         spend: counts one use of a limited token. Runs after the request record, for refused calls too.
         after: what a recorded answer still has to bring about before it leaves (seal, hand over).
+        outsiders: those of the handlers that are not the core's own.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Pipeline:
         audit: Recorder,
         spend: Callable[[Call], Awaitable[None]],
         after: Callable[[Call, Response], Awaitable[Response]] | None = None,
+        outsiders: Sequence[Any] = (),
     ) -> None:
         self._router = router
         self._audit = audit
         self._spend = spend
         self._after = after
+        self._outsiders = bool(outsiders)
         self._pre = [h.pre_route for h in handlers if _has(h, "pre_route")]
         self._route = [h.route for h in handlers if _has(h, "route")]
         self._post = [(h.post_route, getattr(h, "special_only", False)) for h in handlers if _has(h, "post_route")]
@@ -117,6 +120,8 @@ class Pipeline:
             response = await post(call, response)
             if not special:
                 special = None  # a step from outside may have asked for more
+        if self._outsiders and response.memo is not None:
+            response = msgspec.structs.replace(response, memo=None)  # it may say something else than its engine said
         return response
 
     async def _answer(self, call: Call) -> Response:

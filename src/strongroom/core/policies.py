@@ -15,6 +15,7 @@ from strongroom.sdk.request import Caller, Op, Response
 from strongroom.sdk.storage import Storage, Write
 
 _MAX_ACLS = 4096
+_MAX_GRANTED = 4096
 _BUILT_IN = "response-wrapping"
 
 
@@ -64,11 +65,14 @@ class PolicyStore:
         self._language = language
         self._parsed: dict[str, Any] = {}
         self._acls: dict[tuple[tuple[str, ...], str], Acl] = {}
+        # Requests that their path alone decides, and what was decided: as long as nothing changed.
+        self.granted: dict[tuple[Acl, Op, str], Mapping[str, Any]] = {}
 
     def forget(self) -> None:
         """Drop what was parsed: something changed."""
         self._parsed.clear()
         self._acls.clear()
+        self.granted.clear()
 
     async def acl(self, caller: Caller) -> Acl:
         """The ACL of all policies of ``caller``. A policy that does not exist grants nothing."""
@@ -161,7 +165,12 @@ class Policies:
         if caller.root:
             call.policy_results = granted(("root",))
             return None
-        acl: Acl = await self._store(request.namespace).acl(caller)
+        store = self._store(request.namespace)
+        acl: Acl = await store.acl(caller)
+        plain = not (request.data or request.wrap_ttl or call.facts or route.sudo)
+        if plain and (known := store.granted.get((acl, request.op, request.path))) is not None:
+            call.policy_results = known
+            return None
         decision: Decision = acl.decide(
             Question(
                 caller=caller,
@@ -176,7 +185,11 @@ class Policies:
         if not decision.allowed:
             call.policy_results = {"allowed": False, "reason": decision.reason, "rule": decision.rule}
             raise PermissionDenied(by_policy=True)
-        call.policy_results = granted(decision.granting)
+        call.policy_results = results = granted(decision.granting)
+        if plain:
+            if len(store.granted) >= _MAX_GRANTED:
+                store.granted.clear()
+            store.granted[acl, request.op, request.path] = results
         return None
 
 

@@ -129,6 +129,9 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     close: bool = False  # the connection ends after this answer (the process behind it is going away)
     wrap_ttl: int = 0  # seconds; the engine wants this answer wrapped even if the caller did not ask
+    # What the core makes of ``data`` is kept here, never ``data`` itself. The engine gives the same dict again while
+    # the data behind an answer is the same (same revision), and another one afterwards.
+    memo: dict[Any, bytes] | None = None
 
     def __repr__(self) -> str:
         kind = "auth" if self.auth else "wrapped" if self.wrap_info else "data" if self.data is not None else "empty"

@@ -1,5 +1,6 @@
 """Framing does not depend on how the bytes arrive, and no bytes do worse than being refused."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,3 +67,63 @@ def test_damaged_messages_are_refused_or_whole(data: st.DataObject) -> None:
 def test_any_bytes(raw: bytes) -> None:
     found, _ = read([raw])
     assert found == [] or b"HTTP/1." in raw
+
+
+HEADERS = b"Host: h\r\nX-Vault-Token: hvs.one\r\nX-Vault-Namespace: root\r\n\r\n"
+
+
+def heads(*messages: bytes) -> list[tuple[bytes, bytes | None, str]]:
+    """(target, token, version) of each message of one connection, fed one after the other."""
+    settings = DoorSettings()
+    framer, out = Framer(Limits(), settings), []
+    for message in messages:
+        assert framer.feed(message) == b""
+        assert framer.complete and framer.head is not None
+        out.append((framer.head.target, framer.head.token, framer.version))
+        framer.reset(settings)
+    return out
+
+
+def test_headers_that_come_again_mean_the_same_with_each_target() -> None:
+    first, other = b"GET /v1/a HTTP/1.1\r\n" + HEADERS, b"GET /v1/b?x=%20y HTTP/1.1\r\n" + HEADERS
+    assert heads(first, other, first) == [
+        (b"/v1/a", b"hvs.one", "1.1"),
+        (b"/v1/b?x=%20y", b"hvs.one", "1.1"),
+        (b"/v1/a", b"hvs.one", "1.1"),
+    ]
+
+
+def test_headers_that_changed_in_one_byte_are_read_anew() -> None:
+    changed = HEADERS.replace(b"one", b"two")
+    got = heads(b"GET /v1/a HTTP/1.1\r\n" + HEADERS, b"GET /v1/a HTTP/1.1\r\n" + changed)
+    assert [token for _, token, _ in got] == [b"hvs.one", b"hvs.two"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v1/a HTTP/1.1\n",
+        b"GET /v1/a HTTP/1.1 \r\n",
+        b"GET http://h/v1/a HTTP/1.1\r\n",
+        b"GET /v1/\x80 HTTP/1.1\r\n",
+        b"GET /v1/a HTTP/1.1\r\nHost: again\r\n",
+        b"GET /v1/a HTTP/9.9\r\n",
+    ],
+)
+def test_known_headers_excuse_no_other_request_line(line: bytes) -> None:
+    framer = Framer(Limits(), DoorSettings())
+    framer.feed(b"GET /v1/a HTTP/1.1\r\n" + HEADERS)
+    assert framer.complete
+    framer.reset(DoorSettings())
+    with pytest.raises(Malformed):
+        framer.feed(line + HEADERS)
+
+
+def test_other_settings_make_headers_be_read_anew() -> None:
+    framer = Framer(Limits(), DoorSettings())
+    message = b"GET /v1/a HTTP/1.1\r\nX-Mine: 1\r\n" + HEADERS
+    framer.feed(message)
+    assert framer.head is not None and framer.head.kept is None
+    framer.reset(DoorSettings(kept_headers=frozenset({"x-mine"})))
+    framer.feed(message)
+    assert framer.head is not None and framer.head.kept == {"x-mine": "1"}

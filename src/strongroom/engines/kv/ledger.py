@@ -50,6 +50,11 @@ class Ledger:
         entry = await self._storage.get(META + path)
         return decode_secret(entry.value) if entry else None
 
+    async def newest(self, path: str) -> tuple[Secret, int] | None:
+        """The secret and its revision."""
+        entry = await self._storage.get(META + path)
+        return (decode_secret(entry.value), entry.revision) if entry else None
+
     async def get_many(self, paths: Sequence[str]) -> list[Secret | None]:
         entries = await self._storage.get_many([META + path for path in paths])
         return [decode_secret(entry.value) if entry else None for entry in entries]

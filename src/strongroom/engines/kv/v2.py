@@ -73,6 +73,9 @@ class AnyPath(msgspec.Struct, frozen=True):
     path: str = ""
 
 
+_MEMOS = 2048  # secrets whose newest answer's record is remembered
+
+
 class KV2:
     """Layout: see ``ledger``. Every operation waits for an upgrade from version 1 first."""
 
@@ -80,6 +83,7 @@ class KV2:
         self._storage = mount.storage
         self._clock = mount.now
         self._ledger = Ledger(mount.storage)
+        self._memos: dict[str, tuple[int, dict[Any, bytes]]] = {}
         self._upgrade = Upgrade(mount.storage, self._ledger, self._now)
 
     def _now(self) -> int:
@@ -205,11 +209,35 @@ class KV2:
     async def read(self, call: Call, args: DataArgs) -> Response:
         if not self._upgrade.done:
             await self._upgrade.require()
-        number, version, secret, data = await self._find(args.path, args.version)
+        memo: dict[Any, bytes] | None = None
+        if args.version > 0:
+            number, version, secret, data = await self._find(args.path, args.version)
+        else:
+            found = await self._ledger.newest(args.path)
+            if found is None:
+                raise NotFound
+            secret, revision = found
+            number, data = secret.current, secret.data
+            newest = secret.version(number)
+            if newest is None:
+                raise NotFound
+            version = newest
+            memo = self._memo(args.path, revision)
         view = version_view(number, version, secret)
         if data is None or not version.readable(self._now()):
             raise NotFound(data={"data": None, "metadata": view})
-        return Response(data={"data": unpack(data), "metadata": view})
+        return Response(data={"data": unpack(data), "metadata": view}, memo=memo)
+
+    def _memo(self, path: str, revision: int) -> dict[Any, bytes]:
+        """Where the core keeps what it made of this very revision."""
+        known = self._memos.get(path)
+        if known is not None and known[0] == revision:
+            return known[1]
+        if len(self._memos) >= _MEMOS:
+            self._memos.clear()
+        memo: dict[Any, bytes] = {}
+        self._memos[path] = revision, memo
+        return memo
 
     async def _find(self, path: str, wanted: int) -> tuple[int, Version, Secret, bytes | msgspec.Raw | None]:
         """Number, version, secret and data of the version wanted (0 or less: the newest). Raises NotFound."""
