@@ -147,7 +147,7 @@ class Core:
             Wrapping(self.space),
             Warnings(),
         ]
-        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after)
+        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom)
 
     def add_handler(self, handler: Any) -> None:
         """Put ``handler`` behind the built-in checks and before the request record."""
