@@ -119,6 +119,8 @@ class TokenCreate:
             raise BadRequest("entity_alias needs a role that allows it")
         if kind == "batch" and (args.num_uses or args.period or args.id or args.explicit_max_ttl):
             raise BadRequest("batch tokens cannot have a period, an explicit maximum, a number of uses or a chosen ID")
+        if kind == "batch" and role is not None and (role.period or role.num_uses):
+            raise BadRequest("the role gives a period or a number of uses, which batch tokens cannot have")
 
     def _entry(
         self, call: Call, args: CreateArgs, role: Role | None, parent: Found, kind: str, policies: tuple[str, ...]

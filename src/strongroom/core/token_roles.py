@@ -142,8 +142,9 @@ class TokenRoles:
             changes[field] = tuple(value) if isinstance(value, StrList) else _scalar(value)
         if changes.get("token_type", "service") not in _TYPES:
             raise BadRequest("token_type must be one of " + ", ".join(_TYPES))
-        if any(c in changes.get("path_suffix", "") for c in "/*+{}"):
-            raise BadRequest("path_suffix must not hold slashes or wildcards")
+        suffix = changes.get("path_suffix", "")
+        if suffix in (".", "..") or any(c in "/\\*+{}" or c.isspace() or not c.isprintable() for c in suffix):
+            raise BadRequest("path_suffix must not hold slashes, wildcards, blanks or control characters")
         if not 0 <= changes.get("num_uses", 0) <= MAX_USES:
             raise BadRequest(f"token_num_uses must be between 0 and {MAX_USES}")
         if "bound_cidrs" in changes:
@@ -155,7 +156,10 @@ class TokenRoles:
         for _ in range(_TRIES):
             stored = await self._storage.get(key)
             old = Role(name=args.role_name) if stored is None else msgspec.json.decode(stored.value, type=Role)
-            new = Write(key, msgspec.json.encode(msgspec.structs.replace(old, **changes)))
+            role = msgspec.structs.replace(old, **changes)
+            if role.token_type == "batch" and (role.period or role.num_uses):
+                raise BadRequest("batch tokens cannot be periodic or count uses")
+            new = Write(key, msgspec.json.encode(role))
             with contextlib.suppress(Conflict):
                 await self._storage.commit([new], expect={key: stored.revision if stored else 0})
                 return Response()

@@ -41,6 +41,8 @@ async def test_a_role_is_written_read_listed_and_forgotten(world: World):
     [
         {"token_type": "nope"}, {"path_suffix": "a/b"}, {"path_suffix": "*"}, {"token_num_uses": -1},
         {"token_bound_cidrs": "x"}, {"period": "-1"}, {"allowed_policies": ["root"]}, {"allowed_policies": ["a,b c"]},
+        {"path_suffix": ".."}, {"path_suffix": "a\n"}, {"path_suffix": "a b"}, {"path_suffix": "a\\b"},
+        {"token_type": "batch", "token_period": 60}, {"token_type": "batch", "token_num_uses": 1},
     ],
 )  # fmt: skip
 async def test_bad_roles_are_refused(world: World, fields: dict[str, Any]):
@@ -118,6 +120,14 @@ async def test_token_types(world: World, role: str, asked: str, made: str | None
         assert await world.status("POST", "auth/token/create/r", {"type": asked}) == 400
     else:
         assert (await through(world, {"type": asked}))["token_type"] == made
+
+
+@pytest.mark.parametrize("fields", [{"token_period": 60}, {"token_num_uses": 2}])
+async def test_no_batch_token_counts_uses_or_is_periodic(world: World, fields: dict[str, Any]):
+    await world.ok("POST", ROLE, {"allowed_policies": "a", **fields})
+    assert await world.status("POST", ROLE, {"token_type": "batch"}) == 400
+    assert await world.status("POST", "auth/token/create/r", {"type": "batch"}) == 400
+    assert (await through(world))["token_type"] == "service"
 
 
 async def test_a_role_has_a_say_in_a_renewal(world: World):
