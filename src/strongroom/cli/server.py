@@ -59,7 +59,7 @@ def server(session: Session, config: tuple[str, ...], log_level: str | None, **f
 
 def check(paths: tuple[str, ...]) -> int:
     """Say what is wrong with each configuration; warnings alone are no failure."""
-    from strongroom.server.config import check_config
+    from strongroom.server.config_check import check_config
 
     bad = False
     for problem in [problem for path in paths for problem in check_config(path)]:

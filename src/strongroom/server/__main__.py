@@ -5,7 +5,7 @@ import os
 import sys
 
 from strongroom.errors import VaultError
-from strongroom.server.config import check_config
+from strongroom.server.config_check import check_config
 from strongroom.server.run import DEV_LISTEN, run_dev, serve, serve_development
 
 

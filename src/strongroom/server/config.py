@@ -131,20 +131,6 @@ def load(paths: Sequence[str], environ: Mapping[str, str] = os.environ, *, parti
     return _build(read_files(paths, environ.get("VAULT_LOCAL_CONFIG", "")), environ, partial=partial)
 
 
-def check_config(path: str, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """What is wrong with the configuration at ``path``, one sentence each; warnings begin with ``warning: ``."""
-    from strongroom.server.tls import check_files
-    from strongroom.server.vault_node import check_audit
-
-    try:
-        config = load([path], environ)
-    except BadRequest as error:
-        return [str(error)]
-    problems = [problem for listener in config.listeners if listener.tls for problem in check_files(listener.tls)]
-    problems += check_audit(config)
-    return [*problems, *(f"warning: {line}" for line in config.warnings)]
-
-
 def _build(root: Place, environ: Mapping[str, str], *, partial: bool) -> ServerConfig:
     values: dict[str, Any] = {name: root.text(name) for name in _TEXTS}
     values |= {name: root.flag(name) for name in _FLAGS}

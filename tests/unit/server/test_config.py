@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from strongroom.errors import BadRequest
-from strongroom.server.config import ServerConfig, Storage, check_config, load
+from strongroom.server.config import ServerConfig, Storage, load
+from strongroom.server.config_check import check_config
 from strongroom.server.vault_node import audit_folder
 
 HCL = """
