@@ -27,6 +27,11 @@ class _Here(threading.local):
 _here = _Here()
 
 
+def loop_here() -> AbstractEventLoop | None:
+    """The loop in whose thread this runs and which goes on while a commit waits, or None."""
+    return None if _here.blocking else running_loop()
+
+
 class Completion:
     """The outcome of one commit. One waiter; settled once, by the writer thread.
 
@@ -44,8 +49,8 @@ class Completion:
 
     def __await__(self) -> Generator[Any, None, None]:
         if not self._done:
-            loop = running_loop()
-            if loop is None or _here.blocking:
+            loop = loop_here()
+            if loop is None:
                 while not self._done:
                     yield self
             else:

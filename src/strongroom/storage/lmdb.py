@@ -59,7 +59,7 @@ class LmdbStore:
         self._file = Environment(path, map_size=map_size, sync=sync, max_readers=max_readers)
         self._changes = Changes()
         writing = _Writing(self._file, self._changes)
-        self._writer = GroupWriter("strongroom-lmdb", writing.write_batch)
+        self._writer = GroupWriter("strongroom-lmdb", writing.write_batch, in_loop=True)
         # The thread knows the file but not this object, so a store that was never closed still ends.
         self._end = weakref.finalize(self, _end, self._writer, self._file)
 

@@ -1,12 +1,14 @@
 """The writer thread: it lives through whatever its store does, and ends when told."""
 
+import asyncio
 import threading
 
 import pytest
 
 from strongroom.errors import BadRequest, StorageFailed
 from strongroom.sdk.storage import Write
-from strongroom.storage.group import GroupWriter, Job, Take
+from strongroom.storage.completion import Completion, drive
+from strongroom.storage.group import QUICK, STALL, TRY_AGAIN, GroupWriter, Job, Take
 
 
 def job(key: str = "k") -> Job:
@@ -77,3 +79,88 @@ def test_each_waiter_gets_its_own_exception() -> None:
 def test_limits_hold_before_anything_is_queued() -> None:
     with pytest.raises(BadRequest):
         job("/bad")
+
+
+class Hand:
+    """A store that notes which thread wrote, and takes as long as it is told on a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now, self.takes = 100.0, 0.0
+        self.threads: list[int] = []
+        self.batches: list[int] = []
+        self.writer = GroupWriter("t", self.write, in_loop=True, clock=lambda: self.now)
+
+    def write(self, take: Take) -> None:
+        self.batches.append(len(take()))
+        self.threads.append(threading.get_ident())
+        self.now += self.takes
+
+    async def commit(self) -> None:
+        await self.writer.submit(Job([Write("k", b"v")], {}))
+
+
+async def test_a_loop_writes_what_came_in_one_turn_together_and_by_itself() -> None:
+    hand = Hand()
+    await asyncio.gather(*(hand.commit() for _ in range(5)))
+    assert hand.batches == [5] and hand.threads == [threading.get_ident()]
+    hand.writer.close()
+
+
+async def test_after_a_stall_the_thread_writes_until_the_disk_gets_another_chance() -> None:
+    hand = Hand()
+    hand.takes = STALL * 2
+    await hand.commit()
+    hand.takes = 0.0
+    await hand.commit()
+    assert [thread == threading.get_ident() for thread in hand.threads] == [True, False]
+    hand.now += TRY_AGAIN
+    await hand.commit()
+    assert hand.threads[-1] == threading.get_ident()
+    hand.writer.close()
+
+
+async def test_many_batches_that_are_a_little_slow_go_to_the_thread_too() -> None:
+    hand = Hand()
+    hand.takes = QUICK * 3
+    for _ in range(16):
+        await hand.commit()
+    assert hand.threads[0] == threading.get_ident() != hand.threads[-1]
+    hand.writer.close()
+
+
+def test_a_loop_that_ended_before_it_wrote_holds_up_nobody() -> None:
+    hand = Hand()
+
+    async def leave() -> None:
+        hand.writer.submit(Job([Write("k", b"v")], {}))  # nobody waits, and the loop ends
+
+    first = asyncio.new_event_loop()
+    try:
+        first.run_until_complete(leave())
+    finally:
+        first.close()
+    asyncio.run(hand.commit())
+    hand.writer.close()
+    assert sum(hand.batches) == 2
+
+
+def test_closing_writes_what_a_loop_still_had() -> None:
+    hand = Hand()
+
+    async def leave() -> Completion:
+        return hand.writer.submit(Job([Write("k", b"v")], {}))
+
+    loop = asyncio.new_event_loop()
+    try:
+        waiting = loop.run_until_complete(leave())
+    finally:
+        loop.close()
+    hand.writer.close()
+    assert hand.batches == [1] and waiting.done()
+
+
+def test_without_a_loop_the_thread_writes() -> None:
+    hand = Hand()
+    drive(hand.commit())
+    assert hand.threads != [threading.get_ident()]
+    hand.writer.close()
