@@ -14,7 +14,7 @@ from strongroom.core.leases import LeaseStep
 from strongroom.core.mounts import Kinds, MountLimits
 from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
-from strongroom.core.pipeline import Pipeline, Recorder
+from strongroom.core.pipeline import TRANSITION, Pipeline, Recorder
 from strongroom.core.policies import Policies, PolicyLanguage
 from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
@@ -184,7 +184,7 @@ class Core:
             await space.mounts.load()
 
     async def _after(self, call: Call, response: Response) -> Response:
-        change = call.notes.get("transition")
+        change = call.notes.get(TRANSITION)
         if change is None:
             return response
         if self.on_transition is not None:

@@ -11,6 +11,8 @@ from strongroom.errors import VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Op, Request, Response
 
+LIMITED = "limited"  # note of a call whose token has a number of uses: the token as it was found
+TRANSITION = "transition"  # note of a call that seals, unseals or initialises, once it is recorded
 RECORDED = "recorded"  # note of a call whose answer was recorded before its effect (init: keys must not be lost)
 
 
@@ -88,7 +90,7 @@ class Pipeline:
         await self._audit.response(call, outcome)
         if isinstance(outcome, BaseException):
             raise outcome
-        if self._after is not None and call.notes:
+        if self._after is not None and TRANSITION in call.notes:
             return await self._after(call, outcome)
         return outcome
 
@@ -105,7 +107,7 @@ class Pipeline:
                 refusal = error
         noted = bool(call.notes)
         await self._audit.request(call, refusal)
-        if call.caller is not None:
+        if LIMITED in call.notes:
             await self._spend(call)
         if refusal is not None:
             raise refusal

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core.namespace import Namespace
+from strongroom.core.pipeline import LIMITED
 from strongroom.core.token_entry import TokenEntry
 from strongroom.core.tokens import Found, Tokens
 from strongroom.core.ttl import bounded_ttl
@@ -57,12 +58,12 @@ class TokenAuth:
             raise PermissionDenied
         call.caller = found.caller
         if found.entry.num_uses:
-            call.notes["limited"] = found
+            call.notes[LIMITED] = found
         return None
 
     async def spend(self, call: Call) -> None:
         """Count one use of a limited token: after the request record, whatever comes of the request."""
-        found: Found | None = call.notes.get("limited")
+        found: Found | None = call.notes.get(LIMITED)
         if found is None or call.match.route.login:
             return
         tokens = self._namespace(call.request.namespace).tokens

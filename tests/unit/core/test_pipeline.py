@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.core.pipeline import Pipeline
+from strongroom.core.pipeline import LIMITED, Pipeline
 from strongroom.core.router import Router, mounted
 from strongroom.errors import AuditFailed, BadRequest, PermissionDenied, VaultError
 from strongroom.sdk.engine import Call, Handler, Route
@@ -54,6 +54,7 @@ class Step(Handler):
 
     async def pre_route(self, call: Call) -> Response | None:
         call.caller = Caller(accessor="", policies=())
+        call.notes[LIMITED] = "a token with a number of uses"
         return await self._do("pre")
 
     async def route(self, call: Call) -> Response | None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from strongroom.core.pipeline import RECORDED
+from strongroom.core.pipeline import RECORDED, TRANSITION
 from strongroom.core.seal import InitResult, SealConfig, SealStatus
 from strongroom.errors import BadRequest, Sealed, VaultError
 from strongroom.sdk.engine import Call, NoArgs, Route
@@ -85,7 +85,7 @@ class SealRoutes:
 
         config = SealConfig(args.secret_shares, args.secret_threshold)
         made = await self._core.initialize(config, record=record)
-        call.notes["transition"] = "initialized"
+        call.notes[TRANSITION] = "initialized"
         return _made(made)
 
     async def unseal(self, call: Call, args: UnsealArgs) -> Response:
@@ -102,7 +102,7 @@ class SealRoutes:
             status = msgspec.structs.replace(await core.keeper.status(), sealed=core.sealed)
             return Response(data=self._shown(status), bare=True)
         if was_sealed and not status.sealed:
-            call.notes["transition"] = "unsealed"
+            call.notes[TRANSITION] = "unsealed"
         return Response(data=self._shown(status), bare=True)
 
     async def seal_status(self, call: Call, args: Any) -> Response:
@@ -131,7 +131,7 @@ class SealRoutes:
         return data
 
     async def seal(self, call: Call, args: NoArgs) -> Response:
-        call.notes["transition"] = "sealing"
+        call.notes[TRANSITION] = "sealing"
         return Response()
 
     async def step_down(self, call: Call, args: NoArgs) -> Response:

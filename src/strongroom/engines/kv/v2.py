@@ -83,7 +83,7 @@ class KV2:
         self._storage = mount.storage
         self._clock = mount.now
         self._ledger = Ledger(mount.storage)
-        self._memos: dict[str, tuple[int, dict[Any, bytes]]] = {}
+        self._memos: dict[str, tuple[int, dict[Any, bytes], dict[str, Any] | None]] = {}
         self._upgrade = Upgrade(mount.storage, self._ledger, self._now)
 
     def _now(self) -> int:
@@ -210,6 +210,7 @@ class KV2:
         if not self._upgrade.done:
             await self._upgrade.require()
         memo: dict[Any, bytes] | None = None
+        view: dict[str, Any] | None = None
         if args.version > 0:
             number, version, secret, data = await self._find(args.path, args.version)
         else:
@@ -222,22 +223,26 @@ class KV2:
             if newest is None:
                 raise NotFound
             version = newest
-            memo = self._memo(args.path, revision)
-        view = version_view(number, version, secret)
+            memo, view = self._memo(args.path, revision)
+        if view is None:
+            view = version_view(number, version, secret)
+            if memo is not None and not secret.custom:
+                self._memos[args.path] = revision, memo, dict(view)
         if data is None or not version.readable(self._now()):
             raise NotFound(data={"data": None, "metadata": view})
         return Response(data={"data": unpack(data), "metadata": view}, memo=memo)
 
-    def _memo(self, path: str, revision: int) -> dict[Any, bytes]:
-        """Where the core keeps what it made of this very revision."""
+    def _memo(self, path: str, revision: int) -> tuple[dict[Any, bytes], dict[str, Any] | None]:
+        """Where the core keeps what it made of this very revision, and its metadata if they were shown before."""
         known = self._memos.get(path)
         if known is not None and known[0] == revision:
-            return known[1]
+            view = known[2]
+            return known[1], None if view is None else dict(view)
         if len(self._memos) >= _MEMOS:
             self._memos.clear()
         memo: dict[Any, bytes] = {}
-        self._memos[path] = revision, memo
-        return memo
+        self._memos[path] = revision, memo, None
+        return memo, None
 
     async def _find(self, path: str, wanted: int) -> tuple[int, Version, Secret, bytes | msgspec.Raw | None]:
         """Number, version, secret and data of the version wanted (0 or less: the newest). Raises NotFound."""
