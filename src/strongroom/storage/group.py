@@ -110,9 +110,10 @@ class GroupWriter:
             self._near.clear()
         began = self._clock()
         try:
-            self._batch(jobs, lambda: jobs)
+            failure = self._batch(lambda: jobs)
         finally:
             self._busy.release()
+        _deliver(jobs, failure)
         ended = self._clock()
         took = ended - began
         self._average += (took - self._average) / 16
@@ -136,16 +137,16 @@ class GroupWriter:
         while (first := self._queue.get()) is not None:
             batch = [first]
             with self._busy:
-                self._batch(batch, partial(self._fill, batch))
-            del first, batch  # values are not kept while the thread sleeps
+                failure = self._batch(partial(self._fill, batch))
+            _deliver(batch, failure)
+            del first, batch, failure  # values are not kept while the thread sleeps
 
-    def _batch(self, batch: list[Job], take: Take) -> None:
-        failure: BaseException | None = None
+    def _batch(self, take: Take) -> BaseException | None:
         try:
             self._write_batch(take)
         except BaseException as error:  # whatever it is, the waiters must hear of it and the thread must live
-            failure = error
-        settle([(job.completion, job.error or _failed(failure)) for job in batch])
+            return error
+        return None
 
     def _fill(self, batch: list[Job]) -> list[Job]:
         size = batch[0].size
@@ -160,6 +161,10 @@ class GroupWriter:
             batch.append(job)
             size += job.size
         return batch
+
+
+def _deliver(batch: list[Job], failure: BaseException | None) -> None:
+    settle([(job.completion, job.error or _failed(failure)) for job in batch])
 
 
 def _failed(cause: BaseException | None) -> VaultError | None:
