@@ -83,7 +83,7 @@ class KV2:
         self._storage = mount.storage
         self._clock = mount.now
         self._ledger = Ledger(mount.storage)
-        self._memos: dict[str, tuple[int, dict[Any, bytes], dict[str, Any] | None]] = {}
+        self._memos: dict[str, tuple[int, dict[Any, bytes] | None, dict[str, Any] | None]] = {}
         self._upgrade = Upgrade(mount.storage, self._ledger, self._now)
 
     def _now(self) -> int:
@@ -232,17 +232,21 @@ class KV2:
             raise NotFound(data={"data": None, "metadata": view})
         return Response(data={"data": unpack(data), "metadata": view}, memo=memo)
 
-    def _memo(self, path: str, revision: int) -> tuple[dict[Any, bytes], dict[str, Any] | None]:
-        """Where the core keeps what it made of this very revision, and its metadata if they were shown before."""
+    def _memo(self, path: str, revision: int) -> tuple[dict[Any, bytes] | None, dict[str, Any] | None]:
+        """Where the core keeps what it made of this very revision, and its metadata if they were shown before.
+
+        Nothing is kept for what is read once: among many secrets that would only cost.
+        """
         known = self._memos.get(path)
-        if known is not None and known[0] == revision:
-            view = known[2]
-            return known[1], None if view is None else dict(view)
-        if len(self._memos) >= _MEMOS:
-            self._memos.clear()
-        memo: dict[Any, bytes] = {}
-        self._memos[path] = revision, memo, None
-        return memo, None
+        if known is None or known[0] != revision:
+            if len(self._memos) >= _MEMOS:
+                self._memos.clear()
+            self._memos[path] = revision, None, None
+            return None, None
+        if known[1] is None:
+            known = self._memos[path] = revision, {}, None
+        view = known[2]
+        return known[1], None if view is None else dict(view)
 
     async def _find(self, path: str, wanted: int) -> tuple[int, Version, Secret, bytes | msgspec.Raw | None]:
         """Number, version, secret and data of the version wanted (0 or less: the newest). Raises NotFound."""
