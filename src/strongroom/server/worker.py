@@ -10,6 +10,7 @@ socket on which another worker hands it the keyring key, the shared board and al
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -41,6 +42,8 @@ from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
 from strongroom.server.tls import context, load_files
 
+_LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
+_TRIM_EVERY = 10.0  # seconds
 KEY_SIZE = 32  # bytes of the keyring key
 _KEY_WAIT = 20.0  # seconds for a key that was promised
 
@@ -319,15 +322,19 @@ class Worker:
     async def _tick(self) -> None:
         door = self.door
         assert door is not None
-        known, failing = 0, False
+        known, failing, trim_at = 0, False, 0.0
         while True:
-            self.row.gauge(numbers.RESIDENT, numbers.resident())
+            resident = numbers.resident()
+            self.row.gauge(numbers.RESIDENT, resident)
             failures = 0 if self.node is None else self.node.audit_failures
             if failures > known:
                 self.row.audit_failed(failures - known)
                 if not failing:
                     self.log.error("an audit device takes no records: look at its target, and at sys/audit")
             known, failing = failures, failures > known  # it sinks when a device goes
+            if resident > _LARGE and door.now >= trim_at:
+                trim_at = door.now + _TRIM_EVERY
+                _give_back()
             await asyncio.sleep(1.0)
             door.tick()
 
@@ -350,6 +357,14 @@ def _cleanup_argument(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
     """Tell a loop that would remove the path of a unix socket not to: others still listen on it."""
     known = "cleanup_socket" in (type(loop).create_unix_server.__doc__ or "") or sys.version_info >= (3, 13)
     return {"cleanup_socket": False} if known else {}
+
+
+def _give_back() -> None:
+    """Return to the system what large bodies left behind in the allocator (glibc; elsewhere nothing)."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _spare_the_collector() -> None:
