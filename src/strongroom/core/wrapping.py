@@ -17,7 +17,7 @@ from strongroom.core.token_entry import TokenEntry
 from strongroom.core.tokens import Found
 from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Call
-from strongroom.sdk.fields import Flag
+from strongroom.sdk.envelope import Envelope, plain, wire_auth
 from strongroom.sdk.request import Auth, Op, Response, WrapInfo
 from strongroom.sdk.storage import Write
 
@@ -116,50 +116,17 @@ async def take(space: Namespace, token: str) -> tuple[str, TokenEntry]:
 
 def kept(response: Response, request_id: str) -> str:
     """The answer as the JSON envelope that will be unwrapped."""
-    envelope = {
-        "request_id": request_id,
-        "lease_id": response.lease_id,
-        "renewable": response.renewable,
-        "lease_duration": response.lease_duration,
-        "data": response.data,
-        "wrap_info": None,
-        "warnings": list(response.warnings) or None,
-        "auth": None if response.auth is None else auth_block(response.auth),
-    }
-    return msgspec.json.encode(envelope, enc_hook=_plain).decode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Flag):
-        return bool(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, str):
-        return str(value)
-    raise NotImplementedError
-
-
-def auth_block(auth: Auth) -> dict[str, Any]:
-    """``auth`` as the envelope shows it (wire facts B.1)."""
-    block: dict[str, Any] = {
-        "client_token": auth.client_token,
-        "accessor": auth.accessor,
-        "policies": list(auth.policies),
-    }
-    if auth.token_policies:
-        block["token_policies"] = list(auth.token_policies)
-    if auth.identity_policies:
-        block["identity_policies"] = list(auth.identity_policies)
-    return block | {
-        "metadata": auth.metadata,
-        "lease_duration": auth.ttl,
-        "renewable": auth.renewable,
-        "entity_id": auth.entity_id,
-        "token_type": auth.token_type,
-        "orphan": auth.orphan,
-        "mfa_requirement": None,
-        "num_uses": auth.num_uses,
-    }
+    envelope = Envelope(
+        request_id,
+        response.lease_id,
+        response.renewable,
+        response.lease_duration,
+        response.data,
+        None,
+        response.warnings or None,
+        None if response.auth is None else wire_auth(response.auth),
+    )
+    return msgspec.json.encode(envelope, enc_hook=plain).decode()
 
 
 def unkept(text: str) -> Response:

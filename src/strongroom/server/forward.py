@@ -15,8 +15,8 @@ import msgspec
 
 from strongroom import errors
 from strongroom.errors import StorageFailed, TooLarge, VaultError
+from strongroom.sdk.envelope import plain
 from strongroom.sdk.request import Request, Response
-from strongroom.server.http_encode import plain
 
 _FRAME = struct.Struct(">II")
 _MAX = 4 * 1024 * 1024  # bytes of a request or an answer; shares and nonces are far below

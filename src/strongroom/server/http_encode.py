@@ -1,48 +1,17 @@
 """From a Response or an error to the bytes of an HTTP answer, in Vault's shapes (wire facts B.1 and B.2)."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 
 from strongroom.errors import QuotaExceeded, VaultError
-from strongroom.sdk.fields import Flag
-from strongroom.sdk.request import Auth, Response, WrapInfo
+from strongroom.sdk.envelope import Envelope, plain, wire_auth
+from strongroom.sdk.request import Response, WrapInfo
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {472: "DR Secondary", 473: "Performance Standby"}
 _FIXED = b"Cache-Control: no-store\r\nStrict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
 _JSON = b"Content-Type: application/json\r\n" + _FIXED
 INTERNAL = b'{"errors":["internal error"]}'
-
-
-class Envelope(msgspec.Struct):
-    """The eight keys, in Vault's order, always all of them."""
-
-    request_id: str
-    lease_id: str
-    renewable: bool
-    lease_duration: int
-    data: Any
-    wrap_info: Any
-    warnings: tuple[str, ...] | None
-    auth: Any
-
-
-class WireAuth(msgspec.Struct):
-    client_token: str
-    accessor: str
-    policies: tuple[str, ...]
-    token_policies: tuple[str, ...] | msgspec.UnsetType
-    identity_policies: tuple[str, ...] | msgspec.UnsetType
-    metadata: Mapping[str, str] | None
-    lease_duration: int
-    renewable: bool
-    entity_id: str
-    token_type: str
-    orphan: bool
-    mfa_requirement: None
-    num_uses: int
 
 
 class WireWrap(msgspec.Struct):
@@ -52,17 +21,6 @@ class WireWrap(msgspec.Struct):
     creation_time: str
     creation_path: str
     wrapped_accessor: str | msgspec.UnsetType
-
-
-def plain(value: Any) -> Any:
-    """The field types of ``sdk.fields`` that found their way into an answer."""
-    if isinstance(value, Flag):
-        return bool(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, str):
-        return str(value)
-    raise NotImplementedError(type(value).__name__)  # the type only: a value may be a secret
 
 
 _encode = msgspec.json.Encoder(enc_hook=plain).encode
@@ -155,31 +113,12 @@ def _body(response: Response, request_id: str) -> bytes:
         response.data,
         None,
         response.warnings or None,
-        None if response.auth is None else _auth(response.auth),
+        None if response.auth is None else wire_auth(response.auth),
     )
     if response.flat and response.data is not None:
         beside = {key: value for key, value in response.data.items() if key not in Envelope.__struct_fields__}
         return _encode(msgspec.structs.asdict(envelope) | beside)
     return _encode(envelope)
-
-
-def _auth(auth: Auth) -> WireAuth:
-    policies = tuple(sorted({*auth.token_policies, *auth.identity_policies})) or auth.policies
-    return WireAuth(
-        client_token=auth.client_token,
-        accessor=auth.accessor,
-        policies=policies,
-        token_policies=auth.token_policies or msgspec.UNSET,
-        identity_policies=auth.identity_policies or msgspec.UNSET,
-        metadata=auth.metadata,
-        lease_duration=auth.ttl,
-        renewable=auth.renewable,
-        entity_id=auth.entity_id,
-        token_type=auth.token_type,
-        orphan=auth.orphan,
-        mfa_requirement=None,
-        num_uses=auth.num_uses,
-    )
 
 
 def _wrap(wrap: WrapInfo) -> WireWrap:
