@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ class StubNode:
 
     def attach(self, host: Any) -> None:
         self.host = host
+
+    def write_through(self, sock: socket.socket) -> None:
+        sock.close()
 
     def start_jobs(self) -> None:
         self.jobs = True

@@ -8,7 +8,7 @@ import os
 import secrets
 
 PAGE = 4096
-IDLE = 16 * PAGE  # what an idle sink may keep, so that busy times do not allocate and free at each request
+IDLE = 256 * PAGE  # what an idle sink may keep: giving room back and asking anew costs a journal entry of the disk each
 
 
 class Room:

@@ -4,6 +4,7 @@ A worker process opens one ``Node`` with ``open_node(config)``, sealed. It never
 through it in locked memory, from a socket into ``start_unsealed`` and from ``keyring_key`` into a socket.
 """
 
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -66,6 +67,9 @@ class Node(Protocol):
 
     async def enable_kv(self, path: str) -> None:
         """Mount kv version 2 at ``path`` unless it is there (development servers)."""
+
+    def write_through(self, sock: socket.socket) -> None:
+        """Commit through the host's writer process, at the other end of ``sock`` (taken over)."""
 
     def start_jobs(self) -> None:
         """This process is the one that ends what has expired. Called at most once."""

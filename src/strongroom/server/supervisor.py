@@ -24,6 +24,7 @@ from strongroom.server.board import Board
 from strongroom.server.child import Child
 from strongroom.server.config import ServerConfig, Storage
 from strongroom.server.control import Message
+from strongroom.server.host_writer import KINDS, HostWriter
 from strongroom.server.listeners import Opened, close_all, open_all
 from strongroom.server.lockouts import SIZE
 from strongroom.server.logs import Log
@@ -70,6 +71,7 @@ class Supervisor:
         self._error = ""
         self._folder = ""
         self._lockout_key = secrets.token_bytes(16)
+        self._writer: HostWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life
@@ -110,6 +112,8 @@ class Supervisor:
             self._error = str(error)
         finally:
             await self._end_all()
+            if self._writer is not None:
+                self._writer.stop()
             close_all(self.opened)
             self._clean()
             board.close()
@@ -169,6 +173,9 @@ class Supervisor:
                 self._fill(self.slots)  # they import while the first one initialises
             if not await self._assign(first, "sealed", bring_up=self._bring_up) and not self._stopping:
                 raise BadRequest(first.reason or "the first worker ended before it was ready")
+        if self.config.storage.kind in KINDS:
+            self._writer = HostWriter(self.config.storage.options, self.log, self._join_writer)
+            self._writer.start()
         self._beginning = False
         self._fill(self._spares())
 
@@ -239,6 +246,8 @@ class Supervisor:
         )
         done, _ = await asyncio.wait([child.ready], timeout=_READY_WAIT)
         if done and child.ready.result():
+            if role == "serving":
+                self._link_writer(child)
             return True
         if not self._stopping:
             self.log.error(f"worker {child.pid} did not become {role}: {child.reason or 'it ended'}")
@@ -353,6 +362,18 @@ class Supervisor:
                 one.close()
                 two.close()
         await asyncio.wait([child.linked for child in told], timeout=_LINK_WAIT)
+
+    def _join_writer(self) -> None:
+        """Every worker that serves commits through the writer process."""
+        for child in self._of("serving"):
+            if child.ready.done() and child.ready.result():
+                self._link_writer(child)
+
+    def _link_writer(self, child: Child) -> None:
+        end = None if self._writer is None else self._writer.link()
+        if end is not None:
+            with end:
+                child.send("writer", [end.fileno()])
 
     # -- the unexpected
 

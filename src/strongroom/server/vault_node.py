@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +24,7 @@ from strongroom.sdk.storage import Backend
 from strongroom.server.config import AuditDevice, ServerConfig
 from strongroom.server.http_settings import KEPT_HEADERS, DoorSettings
 from strongroom.server.node import Host, Transition
+from strongroom.storage.lmdb import LmdbStore
 from strongroom.vault.assemble import Assembled, VaultConfig, assemble
 from strongroom.vault.plugins import load
 
@@ -143,6 +145,13 @@ class VaultNode:
             cors_origins=settings.cors.allowed_origins,
             cors_headers=(*STANDARD_CORS_HEADERS, *settings.cors.allowed_headers),
         )
+
+    def write_through(self, sock: socket.socket) -> None:
+        """Commit through the host's writer process; a store that has no use for one closes the socket."""
+        if isinstance(self._backend, LmdbStore):
+            self._backend.write_through(sock)
+        else:
+            sock.close()
 
     def start_jobs(self) -> None:
         """This process is the one that ends what has expired."""

@@ -146,6 +146,8 @@ class Worker:
                 self._start(self._link(fds[0], owner=bool(message["owner"])))
             elif kind == "own":
                 self._own()
+            elif kind == "writer":
+                self._write_through(fds[0])
             elif kind == "reload":
                 self._start(self._reload(message))
 
@@ -200,6 +202,11 @@ class Worker:
         await connect(fd, asker)
         self._asker = asker
         self.channel.send("linked")
+
+    def _write_through(self, fd: int) -> None:
+        with socket.socket(fileno=fd) as sock:
+            if self.node is not None and not self._stopping:
+                self.node.write_through(sock.dup())
 
     async def _reload(self, message: Message) -> None:
         config = msgspec.convert(message["config"], ServerConfig)

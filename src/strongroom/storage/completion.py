@@ -99,7 +99,11 @@ def settle(outcomes: Iterable[tuple[Completion, BaseException | None]]) -> None:
                 lock.release()
             except RuntimeError:  # its waiter gave up and the lock is free already
                 pass
+    here = running_loop() if loops else None
     for loop, futures in loops.items():
+        if loop is here:
+            _wake(futures)
+            continue
         try:
             loop.call_soon_threadsafe(_wake, futures)
         except RuntimeError:  # the loop is closed: nobody waits there any more

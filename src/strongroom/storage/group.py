@@ -38,6 +38,14 @@ class Job:
         self.completion = Completion()
         self.error: VaultError | None = None
 
+    @classmethod
+    def checked(cls, puts: Puts, expect: list[tuple[bytes, int]], size: int) -> "Job":
+        """A commit that another process has checked."""
+        job = cls.__new__(cls)
+        job.puts, job.expect, job.size = puts, expect, size
+        job.completion, job.error = Completion(), None
+        return job
+
 
 Take = Callable[[], list[Job]]
 WriteBatch = Callable[[Take], None]

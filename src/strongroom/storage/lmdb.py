@@ -4,6 +4,8 @@ Reads run inline in about a microsecond. Each process has one writer thread, whi
 LMDB transaction and pays for one flush. Layout of the file: docs/formats/lmdb-store.md.
 """
 
+import asyncio
+import socket
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from struct import Struct
@@ -14,10 +16,12 @@ import lmdb
 from strongroom.errors import Conflict, StorageFailed
 from strongroom.sdk.storage import Backend, Entry, Pairs, Write
 from strongroom.storage.changes import Changes
+from strongroom.storage.completion import loop_here
 from strongroom.storage.environment import MAX_READERS, REVISION_KEY, Environment, failed
-from strongroom.storage.group import GroupWriter, Job, Take
+from strongroom.storage.group import GroupWriter, Job, Take, WriteBatch
 from strongroom.storage.keyspace import CHUNK, Walk, place, pointers, prune
 from strongroom.storage.limits import check_prefix, storable, take_options
+from strongroom.storage.shared_writer import WriterLink
 
 MAP_SIZE = 1 << 30  # bytes of address space to begin with, not of disk; doubled when full
 _OPTIONS = {"path": str, "map_size": int, "sync": bool, "max_readers": int}
@@ -59,7 +63,9 @@ class LmdbStore:
         self._file = Environment(path, map_size=map_size, sync=sync, max_readers=max_readers)
         self._changes = Changes()
         writing = _Writing(self._file, self._changes)
+        self.write_batch: WriteBatch = writing.write_batch  # for the host's one writer
         self._writer = GroupWriter("strongroom-lmdb", writing.write_batch, in_loop=True)
+        self._link: WriterLink | None = None
         # The thread knows the file but not this object, so a store that was never closed still ends.
         self._end = weakref.finalize(self, _end, self._writer, self._file)
 
@@ -121,7 +127,23 @@ class LmdbStore:
             return self._file.read(work)
 
     async def commit(self, writes: Sequence[Write], *, expect: Mapping[str, int] = {}) -> None:
-        await self._writer.submit(Job(writes, expect))
+        job, link = Job(writes, expect), self._link
+        if link is not None and not link.lost and link.loop is loop_here():
+            await link.submit(job)
+            self._changes.happened()
+        else:
+            await self._writer.submit(job)
+
+    def write_through(self, sock: socket.socket) -> None:
+        """Commit through the host's one writer from now on, and by itself again when that is gone.
+
+        Args:
+            sock: connected with a ``SharedWriter`` on the same store; taken over. Called inside the event loop whose
+                commits it is for.
+        """
+        if self._link is not None:
+            self._link.close()
+        self._link = WriterLink(sock, asyncio.get_running_loop(), self._writer.submit)
 
     def last_revision(self) -> int:
         """The greatest revision given so far."""
@@ -142,6 +164,8 @@ class LmdbStore:
         return self._changes.watch(self, prefix)
 
     async def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
         self._end()
 
 

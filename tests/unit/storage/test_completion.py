@@ -102,9 +102,19 @@ async def test_one_wake_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = [Completion() for _ in range(50)]
     tasks = [asyncio.ensure_future(wait_for(c)) for c in batch]
     await asyncio.sleep(0)
+    await asyncio.gather(asyncio.to_thread(settle, [(c, None) for c in batch]), *tasks)
+    assert len([a for a in wakes if a[0].__name__ == "_wake"]) == 1
+
+
+async def test_the_loops_own_thread_needs_no_wake(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, wakes = asyncio.get_running_loop(), []
+    monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *a: wakes.append(a))
+    batch = [Completion() for _ in range(50)]
+    tasks = [asyncio.ensure_future(wait_for(c)) for c in batch]
+    await asyncio.sleep(0)
     settle([(c, None) for c in batch])
     await asyncio.gather(*tasks)
-    assert len(wakes) == 1
+    assert not wakes
 
 
 async def test_a_cancelled_waiter_hurts_nobody() -> None:
