@@ -146,3 +146,12 @@ async def open_node(config: Any) -> StubNode:
         raise BadRequest("the store is broken")
     folder.mkdir(parents=True, exist_ok=True)
     return StubNode(folder)
+
+
+async def open_held(config: Any) -> StubNode:
+    """A start that takes as long as the file ``hold`` is there; ``opening-<pid>`` tells that it has begun."""
+    node = await open_node(config)
+    (node.folder / f"opening-{os.getpid()}").touch()
+    while (node.folder / "hold").exists():  # noqa: ASYNC110 - another process removes it
+        await asyncio.sleep(0.01)
+    return node

@@ -27,7 +27,7 @@ import msgspec
 
 from strongroom.crypto.hardening import die_with_parent, harden_process
 from strongroom.crypto.memory import SecretBytes
-from strongroom.errors import Sealed, VaultError
+from strongroom.errors import Sealed, Unavailable, VaultError
 from strongroom.sdk.request import Request, Response
 from strongroom.server import board as numbers
 from strongroom.server import metrics
@@ -45,7 +45,8 @@ from strongroom.server.tls import context, load_files
 _LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
 _TRIM_EVERY = 10.0  # seconds
 KEY_SIZE = 32  # bytes of the keyring key
-_KEY_WAIT = 20.0  # seconds for a key that was promised
+_KEY_WAIT = 45.0  # seconds for a key that was promised
+_CHANGE_WAIT = 75.0  # seconds for a change of processes: more than the supervisor gives them, less than a request has
 
 
 class HostSide:
@@ -89,6 +90,7 @@ class Worker:
         self._change: asyncio.Future[bool] | None = None
         self._changing = ""  # to what; who asks for the same waits for it
         self._asker: Asker | None = None
+        self._owner = False  # neither owner nor asker: not joined with the others yet
         self._finished = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -183,7 +185,7 @@ class Worker:
         self.log.debug(f"worker {os.getpid()} {message['role']} after {time.monotonic() - started:.3f} s")
 
     def _own(self) -> None:
-        self._asker = None
+        self._asker, self._owner = None, True
         if self.node is not None and not self._stopping:
             self.node.start_jobs()
         self.channel.send("linked")
@@ -198,7 +200,7 @@ class Worker:
             return
         asker = Asker()
         await connect(fd, asker)
-        self._asker = asker
+        self._asker, self._owner = asker, False
         self.channel.send("linked")
 
     async def _reload(self, message: Message) -> None:
@@ -236,13 +238,16 @@ class Worker:
         loop = asyncio.get_running_loop()
         key = SecretBytes(KEY_SIZE)
         self.key_socket.setblocking(False)
-        async with asyncio.timeout(_KEY_WAIT):
-            got = 0
-            while got < KEY_SIZE:
-                count = await loop.sock_recv_into(self.key_socket, key.view()[got:])
-                if not count:
-                    raise VaultError("no process of this node could hand over the key")
-                got += count
+        try:
+            async with asyncio.timeout(_KEY_WAIT):
+                got = 0
+                while got < KEY_SIZE:
+                    count = await loop.sock_recv_into(self.key_socket, key.view()[got:])
+                    if not count:
+                        raise Unavailable("no process of this node could hand over the key")
+                    got += count
+        except TimeoutError:
+            raise Unavailable("no process of this node handed over the key in time") from None
         self.key_socket.close()
         return key
 
@@ -251,34 +256,45 @@ class Worker:
     def _route(self, request: Request) -> Coroutine[Any, Any, Response]:
         node = self.node
         assert node is not None
-        if self._asker is not None and request.fault is None and node.owned(request.path):
+        if not self._owner and request.fault is None and not node.sealed and node.owned(request.path):
             return self._ask(self._asker, node, request)
         return node.handle(request)
 
-    async def _ask(self, asker: Asker, node: Node, request: Request) -> Response:
+    async def _ask(self, asker: Asker | None, node: Node, request: Request) -> Response:
         """The owner answers and records; what it never answered is refused and recorded here."""
         try:
+            if asker is None:
+                raise Unanswered(Unavailable("this worker has only just begun; try again"))
             return await asker.ask(request)
         except Unanswered as error:
             fault = error.fault
         return await node.handle(msgspec.structs.replace(request, fault=fault, body=b""))
 
     async def _transition(self, what: Transition) -> None:
-        """The vault was initialised, unsealed or is to be sealed: the supervisor changes the processes."""
+        """The vault was initialised, unsealed or is to be sealed: the supervisor changes the processes.
+
+        Raises:
+            Unavailable: it could not, or not in time; never after init, whose answer is the only one with the shares.
+        """
         if self._change is None:
-            self._change, self._changing = asyncio.get_running_loop().create_future(), what
+            loop = asyncio.get_running_loop()
+            self._change, self._changing = loop.create_future(), what
+            loop.call_later(_CHANGE_WAIT, lambda: self._answer_change(ok=False))
             if what != "initialized":
                 self._stop_accepting()  # new connections wait for those that come
             if what == "unsealed":
                 self.row.gauge(numbers.UNSEALED, 1)
             self.channel.send("transition", what=what)
         elif what != self._changing:
-            raise VaultError("the vault is being sealed or unsealed")
-        ok = await self._change
+            raise Unavailable("the vault is being sealed or unsealed; try again")
+        try:
+            ok = await self._change
+        except VaultError:  # the request's own time is over
+            ok = False
         self._stop_accepting()
         self._start(self._stop(self._drain))
-        if not ok:
-            raise VaultError("the processes of this server could not be replaced; see its log")
+        if not ok and what != "initialized":
+            raise Unavailable("the processes of this server could not be replaced in time; look at sys/seal-status")
 
     def _answer_change(self, *, ok: bool) -> None:
         if self._change is not None and not self._change.done():

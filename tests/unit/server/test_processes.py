@@ -22,13 +22,15 @@ SERVE = "import sys; from strongroom.server.run import serve; sys.exit(serve([sy
 
 
 @contextmanager
-def server(tmp_path: Path, extra: str = "", *, workers: int = 2, tls: str = "", **env: str) -> Iterator[ServerProcess]:
+def server(
+    tmp_path: Path, extra: str = "", *, workers: int = 2, tls: str = "", node: str = STUB, **env: str
+) -> Iterator[ServerProcess]:
     port = free_port()
     (tmp_path / "c.hcl").write_text(
         f'storage "lmdb" {{ path = "{tmp_path}/data" }}\nworkers = {workers}\ndrain_timeout = 2\n'
         f'listener "tcp" {{ address = "127.0.0.1:{port}" {tls or "tls_disable = true"} }}\n{extra}'
     )
-    process = ServerProcess(SERVE, str(tmp_path / "c.hcl"), STUB, cwd=tmp_path, port=port, env=env)
+    process = ServerProcess(SERVE, str(tmp_path / "c.hcl"), node, cwd=tmp_path, port=port, env=env)
     try:
         yield process
     finally:
@@ -66,6 +68,31 @@ def test_from_init_to_seal(tmp_path: Path) -> None:
         until(lambda: not any(running(pid) for pid in serving), what="every process that had the key is gone")
         assert s.ask("PUT", "sys/unseal", {"key": "k"})[0] == 200
         assert len(s.pids()) == 2
+
+
+HELD = "server_stub_node:open_held"
+
+
+def test_a_change_that_comes_while_the_supervisor_still_starts(tmp_path: Path) -> None:
+    """The first worker serves before a slow supervisor has read that it is ready: init is init all the same."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "hold").touch()
+    with server(tmp_path, node=HELD) as s:
+        until(lambda: list(data.glob("opening-*")), what="the first worker opens its node")
+        os.kill(s.pid, signal.SIGSTOP)
+        got: list[Any] = []
+        init = threading.Thread(target=lambda: got.append(s.ask("PUT", "sys/init")))
+        try:
+            (data / "hold").unlink()
+            until(s.status, what="the worker answers, and its message that it is ready lies unread")
+            init.start()
+            until((data / "initialized").exists, what="the next message lies behind it")
+        finally:
+            os.kill(s.pid, signal.SIGCONT)
+        init.join()
+        assert got == [(200, {"keys": ["k"]})]
+        assert s.ask("PUT", "sys/unseal", {"key": "k"})[0] == 200 and s.status()["sealed"] is False
 
 
 def test_a_dead_worker_is_replaced_with_the_key_of_a_living_one(living: ServerProcess) -> None:
