@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,9 @@ class StubNode:
             self.attempt += 1
             auth = Auth(client_token=request.token, token_policies=("p",))
             return Response(data={"n": self.attempt, "pid": os.getpid(), "body": request.body.decode()}, auth=auth)
+        if path == "hang":
+            (self.folder / f"hanging-{os.getpid()}").touch()
+            threading.Event().wait()  # the loop turns no more
         if path == "slow":
             await asyncio.sleep(0.5)
         if path == "metrics":

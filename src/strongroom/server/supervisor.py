@@ -20,13 +20,14 @@ import msgspec
 
 from strongroom.crypto.hardening import harden_process
 from strongroom.errors import BadRequest
-from strongroom.server.board import Board
+from strongroom.server.board import BEAT, Board
 from strongroom.server.child import Child
 from strongroom.server.config import ServerConfig, Storage
 from strongroom.server.control import Message
 from strongroom.server.listeners import Opened, close_all, open_all
 from strongroom.server.lockouts import SIZE
 from strongroom.server.logs import Log
+from strongroom.server.watch import Watch, waits_for_disk
 
 DEFAULT_NODE = "strongroom.server.vault_node:open_node"
 _READY_WAIT = 60.0  # seconds for a worker to start and take a role
@@ -71,6 +72,8 @@ class Supervisor:
         self._folder = ""
         self._lockout_key = secrets.token_bytes(16)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: Watch[Child] = Watch()
+        self._left_alone: Child | None = None  # silent, but for the disk
 
     # -- life
 
@@ -102,6 +105,7 @@ class Supervisor:
             self._harden()
             self._prepare()
             self._signals()
+            self._task(self._watch.run(self._beats, lambda: float(self.config.worker_timeout), self._stuck))
             await self._begin_or_stop()
             if not self._stopping:
                 self._on_ready(self)
@@ -391,7 +395,7 @@ class Supervisor:
                         return
                     with contextlib.suppress(BadRequest):
                         fresh = self._blank_for(slot)
-                        if await self._hand_over(living[0], fresh):
+                        if await self._hand_over(max(living, key=self._watch.heard), fresh):
                             await self._link(None if slot < living[0].slot or slot == 0 else fresh)
                             break
                 elif self._of("sealed") or await self._new_sealed():
@@ -399,6 +403,28 @@ class Supervisor:
             await asyncio.sleep(_RETRY)
         self._ensure()
         self.log.info(f"replaced after {time.monotonic() - started:.3f} s")
+
+    def _beats(self) -> dict[Child, int]:
+        """Of those whose loop has begun; one that takes a role has its own limit, one that leaves too."""
+        return {
+            child: self._board.numbers(child.row)[BEAT]
+            for child in self.children
+            if not self._stopping
+            and child.role != "leaving"
+            and (child.hello if child.role == "blank" else child.ready).done()
+        }
+
+    def _stuck(self, child: Child, seconds: float) -> bool:
+        """End a worker whose loop does not turn, unless it or what it may wait for waits for the disk."""
+        told = f"worker {child.pid} ({child.role}) does not respond for {seconds:.0f} s"
+        if any(waits_for_disk(other.pid) for other in self.children):
+            if self._left_alone is not child:
+                self.log.error(f"{told}; the disk does not either, so it is left alone")
+            self._left_alone = child
+            return False
+        self.log.error(f"{told}; it is killed and replaced")
+        child.kill()
+        return True
 
     def _reload(self) -> None:
         """SIGHUP: log level, certificates, audit files."""

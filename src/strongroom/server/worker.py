@@ -41,6 +41,7 @@ from strongroom.server.lockouts import SIZE, SharedCounters
 from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
 from strongroom.server.tls import context, load_files
+from strongroom.server.watch import EVERY
 
 _LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
 _TRIM_EVERY = 10.0  # seconds
@@ -103,10 +104,16 @@ class Worker:
         loop.set_exception_handler(self._unhandled)
         loop.add_reader(self.channel.fileno(), self._told)
         loop.add_signal_handler(signal.SIGTERM, lambda: self._start(self._stop(self._drain)))
+        self._beat()
         self.channel.send("hello")
         await self._finished.wait()
         loop.remove_reader(self.channel.fileno())
         self.row.leave()
+
+    def _beat(self) -> None:
+        """Shows the supervisor that this loop turns."""
+        self.row.beat()
+        asyncio.get_running_loop().call_later(EVERY, self._beat)
 
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         """An error that no request owns: its type only, the default handler would print values."""

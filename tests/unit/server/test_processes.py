@@ -104,6 +104,26 @@ def test_a_dead_worker_is_replaced_with_the_key_of_a_living_one(living: ServerPr
     assert s.status()["sealed"] is False
 
 
+def test_workers_that_hang_are_replaced_with_the_key_of_one_that_turns(tmp_path: Path) -> None:
+    with server(tmp_path, "worker_timeout = 3", workers=3) as s:
+        before = s.unsealed().pids(60)
+        caught = socket.create_connection(("127.0.0.1", s.port), timeout=20)
+        caught.sendall(b"GET /v1/hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        (mark,) = until(lambda: list((tmp_path / "data").glob("hanging-*")), what="one hangs in a request")
+        hanging = int(mark.name.rpartition("-")[2])
+        stopped, turning = sorted(before - {hanging})
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: not running(hanging) and not running(stopped), seconds=30, what="both are ended")
+        with contextlib.suppress(ConnectionError), caught:
+            assert caught.recv(100) == b"", "who waited there is told"
+        until(lambda: len(now := s.pids(40)) == 3 and turning in now, what="three serve again")
+        assert s.status()["sealed"] is False
+        err = s.stop()[2]
+    for pid in (hanging, stopped):
+        assert f"worker {pid} (serving) does not respond for" in err
+    assert f"worker {turning} " not in err
+
+
 def test_when_no_worker_lives_the_node_is_sealed(tmp_path: Path) -> None:
     with server(tmp_path) as s:
         for pid in s.unsealed().pids():

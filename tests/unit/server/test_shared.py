@@ -67,7 +67,7 @@ def test_board_sums_rows_and_outlives_workers() -> None:
     assert 'strongroom_request_seconds_bucket{le="0.00025"} 1' in text
     assert 'strongroom_request_seconds_bucket{le="+Inf"} 3' in text and "strongroom_workers 1" in text
     assert {g["Name"] for g in metrics.as_json(board)["Gauges"]} >= {"vault.core.unsealed", "strongroom.workers"}
-    assert b.WIDTH > b.UNSEALED
+    assert b.WIDTH > b.BEAT
 
 
 CONFIG = LockoutConfig(threshold=3, duration=60, counter_reset=60)
