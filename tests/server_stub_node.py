@@ -53,6 +53,9 @@ class StubNode:
     def owned(self, path: str) -> bool:
         return path.startswith("sys/rekey/")
 
+    def in_flight(self) -> dict[str, Any]:
+        return {f"of-{os.getpid()}": {"request_path": "/v1/" + "x" * 300_000}}
+
     def attach(self, host: Any) -> None:
         self.host = host
 
@@ -127,6 +130,8 @@ class StubNode:
             threading.Event().wait()  # the loop turns no more
         if path == "slow":
             await asyncio.sleep(0.5)
+        if path == "flights":
+            return Response(data={"pid": os.getpid(), "others": list(await self.host.in_flight())})
         if path == "metrics":
             return Response(raw=self.host.metrics_text(), content_type="text/plain")
         if path == "environ":

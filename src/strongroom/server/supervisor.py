@@ -24,10 +24,11 @@ from strongroom.server.board import BEAT, Board
 from strongroom.server.child import Child
 from strongroom.server.config import ServerConfig, Storage
 from strongroom.server.control import Message
+from strongroom.server.flights import join
 from strongroom.server.listeners import Opened, close_all, open_all
 from strongroom.server.lockouts import SIZE
 from strongroom.server.logs import Log
-from strongroom.server.watch import Watch, waits_for_disk
+from strongroom.server.watch import EVERY, Watch, waits_for_disk
 
 DEFAULT_NODE = "strongroom.server.vault_node:open_node"
 _READY_WAIT = 60.0  # seconds for a worker to start and take a role
@@ -258,6 +259,12 @@ class Supervisor:
             self._task(self._change(child, str(message["what"])))
         elif message["t"] == "brought_up":
             child.brought_up()
+        elif message["t"] == "flights":
+            join(child, [other for other in self._of("serving") if other is not child and self._turns(other)])
+
+    def _turns(self, child: Child) -> bool:
+        """It serves, and its loop turns as far as is known."""
+        return child.ready.done() and self._watch.silence(child) < 3 * EVERY
 
     def _task(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -406,13 +413,9 @@ class Supervisor:
 
     def _beats(self) -> dict[Child, int]:
         """Of those whose loop has begun; one that takes a role has its own limit, one that leaves too."""
-        return {
-            child: self._board.numbers(child.row)[BEAT]
-            for child in self.children
-            if not self._stopping
-            and child.role != "leaving"
-            and (child.hello if child.role == "blank" else child.ready).done()
-        }
+        begun = [child for child in self._of("blank") if child.hello.done()]
+        begun += [child for role in ("sealed", "serving") for child in self._of(role) if child.ready.done()]
+        return {} if self._stopping else {child: self._board.numbers(child.row)[BEAT] for child in begun}
 
     def _stuck(self, child: Child, seconds: float) -> bool:
         """End a worker whose loop does not turn, unless it or what it may wait for waits for the disk."""

@@ -55,6 +55,10 @@ class Watch(Generic[Key]):
         """When its count was last seen to move; long ago if it is not watched."""
         return self._seen[key][1] if key in self._seen else float("-inf")
 
+    def silence(self, key: Key) -> float:
+        """Seconds since its count was seen to move; 0 if it is not watched (yet)."""
+        return self._clock() - self._seen[key][1] if key in self._seen else 0.0
+
     def spare_others(self, ended: Key, limit: float) -> None:
         """``ended`` is being ended: the others have a moment to go on, if it was what kept them."""
         self._seen.pop(ended, None)

@@ -34,6 +34,7 @@ from strongroom.server import metrics
 from strongroom.server.board import Board
 from strongroom.server.config import ServerConfig
 from strongroom.server.control import Channel, Message
+from strongroom.server.flights import Others, tell
 from strongroom.server.forward import Answerer, Asker, Unanswered, connect
 from strongroom.server.http import Door
 from strongroom.server.listeners import BACKLOG
@@ -63,17 +64,8 @@ class HostSide:
     def metrics_json(self) -> dict[str, Any]:
         return metrics.as_json(self._worker.board)
 
-    def in_flight(self) -> dict[str, dict[str, Any]]:
-        door = self._worker.door
-        waiting = {} if door is None else door.waiting
-        return {
-            key: {
-                "request_path": request.path,
-                "request_method": request.op.value,
-                "client_remote_addr": request.remote,
-            }
-            for key, (request, _) in waiting.items()
-        }
+    async def in_flight(self) -> dict[str, Any]:
+        return await self._worker.others.listed()
 
 
 class Worker:
@@ -92,6 +84,7 @@ class Worker:
         self._changing = ""  # to what; who asks for the same waits for it
         self._asker: Asker | None = None
         self._owner = False  # neither owner nor asker: not joined with the others yet
+        self.others = Others(lambda: self.channel.send("flights"))
         self._finished = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -153,6 +146,10 @@ class Worker:
                 self._start(self._stop(message["seconds"]))
             elif kind == "link":
                 self._start(self._link(fds[0], owner=bool(message["owner"])))
+            elif kind == "tell":
+                self._start(tell(fds[0], {} if self.node is None else self.node.in_flight()))
+            elif kind == "told":
+                self.others.opened(fds)
             elif kind == "own":
                 self._own()
             elif kind == "reload":

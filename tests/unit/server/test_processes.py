@@ -1,6 +1,7 @@
 """Supervisor and workers as real processes, with a stub in the vault's place."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -122,6 +123,42 @@ def test_workers_that_hang_are_replaced_with_the_key_of_one_that_turns(tmp_path:
     for pid in (hanging, stopped):
         assert f"worker {pid} (serving) does not respond for" in err
     assert f"worker {turning} " not in err
+
+
+def test_what_is_under_way_in_all_workers(tmp_path: Path) -> None:
+    with server(tmp_path, workers=3) as s:
+        every = s.unsealed().pids(60)
+        assert len(every) == 3
+
+        def told() -> tuple[int, set[int]]:
+            data = s.ask("GET", "flights")[1]["data"]
+            return data["pid"], {int(name.removeprefix("of-")) for name in data["others"]}
+
+        for _ in range(12):
+            until(lambda: (found := told())[1] == every - {found[0]}, what="all the others are listed")
+        stopped = max(every)
+        client = socket.create_connection(("127.0.0.1", s.port), timeout=10)
+        asker = next_of(client, "who")
+        while asker == stopped:
+            client.close()
+            client = socket.create_connection(("127.0.0.1", s.port), timeout=10)
+            asker = next_of(client, "who")
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                client.sendall(b"GET /v1/flights HTTP/1.1\r\nHost: x\r\n\r\n")
+                body = client.recv(65536)
+                assert f"of-{stopped}".encode() not in body and body.count(b"of-") == 1, "a partial list, in time"
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+            client.close()
+        until(lambda: all((told := s.ask("GET", "flights")[1]["data"]) and len(told["others"]) == 2 for _ in range(9)))
+
+
+def next_of(client: socket.socket, path: str) -> int:
+    """The process behind a connection."""
+    client.sendall(f"GET /v1/{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return int(json.loads(client.recv(65536).rpartition(b"\r\n\r\n")[2])["data"]["pid"])
 
 
 def test_when_no_worker_lives_the_node_is_sealed(tmp_path: Path) -> None:

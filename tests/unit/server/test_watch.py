@@ -85,6 +85,15 @@ def test_who_was_heard_last() -> None:
     assert max("ab", key=row.watch.heard) == "b" and row.watch.heard("unknown") < row.watch.heard("a")
 
 
+def test_how_long_one_was_not_heard() -> None:
+    row = Row("a", "b")
+    assert row.watch.silence("a") == 0, "not watched yet"
+    row.seconds(1)
+    row.silent = {"a"}
+    row.seconds(3)
+    assert (row.watch.silence("a"), row.watch.silence("b")) == (3, 0)
+
+
 def test_who_waits_for_the_disk(tmp_path: Path) -> None:
     for thread, state in ((7, "S"), (8, "R")):
         folder = tmp_path / "7" / "task" / str(thread)
