@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ class StubNode:
 
     def owned(self, path: str) -> bool:
         return path.startswith("sys/rekey/")
+
+    def in_flight(self) -> dict[str, Any]:
+        return {f"of-{os.getpid()}": {"request_path": "/v1/" + "x" * 300_000}}
 
     def attach(self, host: Any) -> None:
         self.host = host
@@ -125,8 +129,13 @@ class StubNode:
             self.attempt += 1
             auth = Auth(client_token=request.token, token_policies=("p",))
             return Response(data={"n": self.attempt, "pid": os.getpid(), "body": request.body.decode()}, auth=auth)
+        if path == "hang":
+            (self.folder / f"hanging-{os.getpid()}").touch()
+            threading.Event().wait()  # the loop turns no more
         if path == "slow":
             await asyncio.sleep(0.5)
+        if path == "flights":
+            return Response(data={"pid": os.getpid(), "others": list(await self.host.in_flight())})
         if path == "metrics":
             return Response(raw=self.host.metrics_text(), content_type="text/plain")
         if path == "environ":
@@ -150,3 +159,12 @@ async def open_node(config: Any) -> StubNode:
         raise BadRequest("the store is broken")
     folder.mkdir(parents=True, exist_ok=True)
     return StubNode(folder)
+
+
+async def open_held(config: Any) -> StubNode:
+    """A start that takes as long as the file ``hold`` is there; ``opening-<pid>`` tells that it has begun."""
+    node = await open_node(config)
+    (node.folder / f"opening-{os.getpid()}").touch()
+    while (node.folder / "hold").exists():  # noqa: ASYNC110 - another process removes it
+        await asyncio.sleep(0.01)
+    return node

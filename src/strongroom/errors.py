@@ -10,8 +10,8 @@ so a new error is written once, here.
     ├── NotFound 404                ├── AuditFailed 500 (nothing was answered)
     ├── UnsupportedOperation 405    ├── IntegrityError 500 (stored bytes are not what was written)
     ├── Conflict 409 (read again,   ├── NotInitialized 503
-    │            then retry)        └── Sealed 503
-    └── StorageFailed 500
+    │            then retry)        ├── Sealed 503
+    └── StorageFailed 500           └── Unavailable 503
 """
 
 from typing import Any, ClassVar
@@ -138,6 +138,13 @@ class Sealed(VaultError):
 
     def __init__(self, message: str = "Vault is sealed") -> None:
         super().__init__(message)
+
+
+class Unavailable(VaultError):
+    """Processes of the server are being replaced, or were not in time. Try again."""
+
+    status = 503
+    retryable = True
 
 
 def wrapped(message: str) -> str:

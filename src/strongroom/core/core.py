@@ -62,6 +62,7 @@ class Door:
 
     def __init__(self) -> None:
         self.metrics: Callable[[str], Awaitable[tuple[str, bytes]]] | None = None  # (format) -> (type, body)
+        self.others_in_flight: Callable[[], Awaitable[Mapping[str, Any]]] | None = None  # see core/sys/host.py
         self.log_level = "warn"
         self.set_log_level: Callable[[str], None] = lambda level: None
 

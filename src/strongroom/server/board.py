@@ -28,6 +28,7 @@ PID = IN_FLIGHT + 1
 RESIDENT = PID + 1  # bytes of anonymous memory
 STARTED = RESIDENT + 1  # seconds since the Unix epoch
 UNSEALED = STARTED + 1
+BEAT = UNSEALED + 1  # moves while the loop of the worker turns (``watch``)
 WIDTH = 128  # numbers per row
 ROW = WIDTH * 8  # bytes
 
@@ -88,7 +89,7 @@ class Row:
 
     def leave(self) -> None:
         """Clear the gauges."""
-        for n in range(CONNECTIONS, UNSEALED + 1):
+        for n in range(CONNECTIONS, BEAT + 1):
             self._at[n] = 0
 
     def request(self, op: Op, status: int, seconds: float) -> None:
@@ -114,6 +115,10 @@ class Row:
 
     def in_flight(self, change: int) -> None:
         self._at[IN_FLIGHT] = max(0, self._at[IN_FLIGHT] + change)
+
+    def beat(self) -> None:
+        """The loop turns."""
+        self._at[BEAT] += 1
 
     def gauge(self, at: int, value: int) -> None:
         self._at[at] = value

@@ -9,6 +9,7 @@ import msgspec
 from strongroom.errors import BadRequest
 from strongroom.server.config_listener import Listener, read_listener
 from strongroom.server.config_read import Block, Place, read_files
+from strongroom.server.watch import LEAST
 
 STORES = {"lmdb": "lmdb", "file": "file", "inmem": "inmem", "inmem_ha": "inmem", "memory": "inmem"}
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
@@ -64,6 +65,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     pid_file: str = ""
     telemetry: dict[str, Any] = {}
     drain_timeout: int = 5  # how long a stopping worker's requests may take
+    worker_timeout: int = 30  # how long a worker may stand still before it is replaced; 0 = for ever
     warnings: tuple[str, ...] = ()  # about unknown keys
 
     def __repr__(self) -> str:
@@ -104,7 +106,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 _TEXTS = ("api_addr", "cluster_addr", "cluster_name", "audit_dir", "version", "pid_file")
 _FLAGS = ("audit_required", "unauthenticated_operator_endpoints", "disable_mlock", "refuse_swap", "ui")
-_TIMES = ("default_lease_ttl", "max_lease_ttl", "mounts_monitor_interval", "drain_timeout")
+_TIMES = ("default_lease_ttl", "max_lease_ttl", "mounts_monitor_interval", "drain_timeout", "worker_timeout")
 _WORDS = {"log_level": LOG_LEVELS, "log_format": ("standard", "json"), "mount_entry_hmac_level": HMAC_LEVELS}
 _ENV_ONLY = {"workers", "max_entry_size"}
 ENVIRONMENT = frozenset({*_TEXTS, *_FLAGS, *_TIMES, *_WORDS, *_ENV_ONLY})  # each as STRONGROOM_<NAME>
@@ -190,6 +192,8 @@ def _item(key: str, text: str) -> Any:
 def _check(values: Mapping[str, Any]) -> None:
     if not 0 <= values["workers"] <= MAX_WORKERS:
         raise BadRequest(f"workers must be between 1 and {MAX_WORKERS}, or 0 for one per core")
+    if 0 < values["worker_timeout"] < LEAST:
+        raise BadRequest(f"worker_timeout must be at least {LEAST} s, or 0 for no limit")
     if values["default_lease_ttl"] > values["max_lease_ttl"]:
         raise BadRequest("default_lease_ttl is longer than max_lease_ttl")
     if values["default_lease_ttl"] < 1:

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from strongroom import errors
-from strongroom.errors import StorageFailed, TooLarge, VaultError
+from strongroom.errors import TooLarge, Unavailable, VaultError
 from strongroom.sdk.envelope import plain
 from strongroom.sdk.request import Request, Response
 
 _FRAME = struct.Struct(">II")
+_WAIT = 60.0  # seconds for an answer; the owner may hang, and is then replaced
 _MAX = 4 * 1024 * 1024  # bytes of a request or an answer; shares and nonces are far below
 _encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
 
@@ -87,11 +88,17 @@ class Asker(_Frames):
         number = self._next
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
+        late = asyncio.get_running_loop().call_later(_WAIT, self._late, future)
         try:
             self.put(number, body)
             return await future
         finally:
+            late.cancel()
             self._waiting.pop(number, None)
+
+    def _late(self, future: "asyncio.Future[Response]") -> None:
+        if not future.done():
+            future.set_exception(Unanswered(Unavailable("the process that holds this attempt does not answer")))
 
     def frame(self, number: int, body: bytes) -> None:
         future = self._waiting.get(number)
@@ -184,4 +191,4 @@ def outcome(body: bytes) -> Response:
 
 
 def _gone() -> Unanswered:
-    return Unanswered(StorageFailed("the process that held this attempt has ended; start the attempt again"))
+    return Unanswered(Unavailable("the process that held this attempt has ended; start the attempt again"))

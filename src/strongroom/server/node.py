@@ -47,6 +47,9 @@ class Node(Protocol):
     def renew_settings(self) -> None:
         """Follow at once what another process changed of them. Waits for nothing and never fails."""
 
+    def in_flight(self) -> Mapping[str, Any]:
+        """Requests under way in this process, by id, in the shape of sys/in-flight-req."""
+
     def owned(self, path: str) -> bool:
         """Whether requests on ``path`` belong to the one worker that holds attempts and jobs (rekey, generate-root)."""
 
@@ -92,8 +95,8 @@ class Host(Protocol):
     def metrics_json(self) -> Mapping[str, Any]:
         """The same in the shape of Vault's sys/metrics."""
 
-    def in_flight(self) -> Mapping[str, Mapping[str, Any]]:
-        """Requests of this worker that wait for something, by id, in the shape of sys/in-flight-req."""
+    async def in_flight(self) -> Mapping[str, Any]:
+        """Requests under way in the other workers, as far as they answer within a second."""
 
 
 OpenNode = Callable[..., Awaitable[Node]]  # (config: ServerConfig) -> Node

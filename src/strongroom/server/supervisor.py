@@ -20,17 +20,20 @@ import msgspec
 
 from strongroom.crypto.hardening import harden_process
 from strongroom.errors import BadRequest
-from strongroom.server.board import Board
+from strongroom.server.board import BEAT, Board
 from strongroom.server.child import Child
 from strongroom.server.config import ServerConfig, Storage
 from strongroom.server.control import Message
+from strongroom.server.flights import join
 from strongroom.server.host_writer import KINDS, HostWriter
 from strongroom.server.listeners import Opened, close_all, open_all
 from strongroom.server.lockouts import SIZE
 from strongroom.server.logs import Log
+from strongroom.server.watch import EVERY, Watch, waits_for_disk
 
 DEFAULT_NODE = "strongroom.server.vault_node:open_node"
-_READY_WAIT = 30.0  # seconds for a worker to take a role
+_READY_WAIT = 60.0  # seconds for a worker to start and take a role
+_SEAL_WAIT = 5.0  # seconds for the sealed worker, before those that hold keys end without it
 _GRACE = 1.0  # beyond the drain time, before SIGKILL
 _MAX_DRAIN = 7.0  # everything ends within 10 s
 _LINK_WAIT = 5.0
@@ -67,12 +70,13 @@ class Supervisor:
         self._lock: asyncio.Lock
         self._stopped: asyncio.Event
         self._stopping = False
-        self._beginning = False
         self._error = ""
         self._folder = ""
         self._lockout_key = secrets.token_bytes(16)
         self._writer: HostWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: Watch[Child] = Watch()
+        self._left_alone: Child | None = None  # silent, but for the disk
 
     # -- life
 
@@ -104,6 +108,7 @@ class Supervisor:
             self._harden()
             self._prepare()
             self._signals()
+            self._task(self._watch.run(self._beats, lambda: float(self.config.worker_timeout), self._stuck))
             await self._begin_or_stop()
             if not self._stopping:
                 self._on_ready(self)
@@ -166,7 +171,6 @@ class Supervisor:
             begin.cancel()
 
     async def _begin(self) -> None:
-        self._beginning = True
         async with self._lock:
             first = self._spawn()
             if self._bring_up is not None:
@@ -176,7 +180,6 @@ class Supervisor:
         if self.config.storage.kind in KINDS:
             self._writer = HostWriter(self.config.storage.options, self.log, self._join_writer)
             self._writer.start()
-        self._beginning = False
         self._fill(self._spares())
 
     def stop(self) -> None:
@@ -211,7 +214,11 @@ class Supervisor:
             raise BadRequest("too many workers at once")
         child = Child(self._rows.pop(0), self._told, self._lost)
         inherited = [sock.fileno() for one in self.opened for sock in one.sockets]
-        child.start(self._node, self._board.fd, self._board.rows, inherited)
+        try:
+            child.start(self._node, self._board.fd, self._board.rows, inherited)
+        except OSError as error:
+            self._rows.append(child.row)
+            raise BadRequest(f"no worker can be started: {error.strerror}") from error
         self.children.add(child)
         return child
 
@@ -222,7 +229,8 @@ class Supervisor:
         """Have ``count`` blank workers."""
         for _ in range(count - len(self._of("blank"))):
             if not self._stopping:
-                self._spawn()
+                with contextlib.suppress(BadRequest):  # who needs one tries again, and says why there is none
+                    self._spawn()
 
     def _blank(self) -> Child:
         """One that is ready to take a role, or a new one."""
@@ -260,6 +268,12 @@ class Supervisor:
             self._task(self._change(child, str(message["what"])))
         elif message["t"] == "brought_up":
             child.brought_up()
+        elif message["t"] == "flights":
+            join(child, [other for other in self._of("serving") if other is not child and self._turns(other)])
+
+    def _turns(self, child: Child) -> bool:
+        """It serves, and its loop turns as far as is known."""
+        return child.ready.done() and self._watch.silence(child) < 3 * EVERY
 
     def _task(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -269,20 +283,18 @@ class Supervisor:
     # -- the vault changes
 
     async def _change(self, child: Child, what: str) -> None:
-        if self._beginning and child.role == "sealed":
+        if not child.ready.done():
             await self._unsealed(child)  # a development server brings itself up; _begin holds the lock
             return
+        change = {"initialized": self._renew_sealed, "unsealed": self._unsealed, "sealing": self._sealing}[what]
         async with self._lock:
             if self._stopping or child.gone.done():
                 return
-            if what == "initialized":
-                await self._renew_sealed(child)
-            elif what == "unsealed":
-                await self._unsealed(child)
-            elif what == "sealing":
-                await self._sealing(child)
-            else:
-                child.send("done", ok=False)
+            try:
+                await change(child)
+            except BadRequest as error:
+                self.log.error(str(error))
+                self._leave(child, ok=False)
         self._ensure()
 
     def _ensure(self) -> None:
@@ -297,8 +309,14 @@ class Supervisor:
         return 1 if self._of("serving") else self.slots
 
     async def _renew_sealed(self, child: Child) -> None:
-        ok = await self._assign(self._blank(), "sealed")
-        self._leave(child, ok=ok)
+        self._leave(child, ok=await self._new_sealed())
+
+    async def _new_sealed(self) -> bool:
+        try:
+            return await self._assign(self._blank(), "sealed")
+        except BadRequest as error:
+            self.log.error(str(error))
+            return False
 
     async def _unsealed(self, giver: Child) -> None:
         """Fresh workers take the key; the one that knows the shares leaves."""
@@ -310,7 +328,7 @@ class Supervisor:
                 if not ok:
                     self._task(self._replace("serving", child.slot))
         elif not self._stopping:
-            await self._assign(self._blank(), "sealed")
+            await self._new_sealed()
         self._leave(giver, ok=any(ready))
 
     def _blank_for(self, slot: int) -> Child:
@@ -327,14 +345,16 @@ class Supervisor:
         return await taking
 
     async def _sealing(self, asked: Child) -> None:
-        ok = await self._assign(self._blank(), "sealed")
+        taking = asyncio.ensure_future(self._new_sealed())
+        await asyncio.wait([taking], timeout=_SEAL_WAIT)
         others = [child for child in self.children if child.role == "serving" and child is not asked]
         drain = min(float(self.config.drain_timeout), _MAX_DRAIN)
         for child in others:
             child.role = "leaving"
             child.send("stop", seconds=drain)
         await self._wait_gone(others, drain + _GRACE)
-        self._leave(asked, ok=ok)
+        self._leave(asked, ok=True)  # with it goes the last key, whether or not the sealed worker answers already
+        await taking
 
     def _leave(self, child: Child, *, ok: bool) -> None:
         """It has served its purpose: it answers what it was asked, and ends."""
@@ -401,15 +421,37 @@ class Supervisor:
                 if role == "serving" and living:
                     if any(child.slot == slot for child in living):
                         return
-                    fresh = self._blank_for(slot)
-                    if await self._hand_over(living[0], fresh):
-                        await self._link(None if slot < living[0].slot or slot == 0 else fresh)
-                        break
-                elif self._of("sealed") or await self._assign(self._blank(), "sealed"):
+                    with contextlib.suppress(BadRequest):
+                        fresh = self._blank_for(slot)
+                        if await self._hand_over(max(living, key=self._watch.heard), fresh):
+                            await self._link(None if slot < living[0].slot or slot == 0 else fresh)
+                            break
+                elif self._of("sealed") or await self._new_sealed():
                     break
             await asyncio.sleep(_RETRY)
         self._ensure()
         self.log.info(f"replaced after {time.monotonic() - started:.3f} s")
+
+    def _beats(self) -> dict[Child, int]:
+        """Of those whose loop has begun; one that takes a role has its own limit, one that leaves too."""
+        begun = [child for child in self._of("blank") if child.hello.done()]
+        begun += [child for role in ("sealed", "serving") for child in self._of(role) if child.ready.done()]
+        return {} if self._stopping else {child: self._board.numbers(child.row)[BEAT] for child in begun}
+
+    def _stuck(self, child: Child, seconds: float) -> bool:
+        """End a worker whose loop does not turn, unless it or what it may wait for waits for the disk."""
+        told = f"worker {child.pid} ({child.role}) does not respond for {seconds:.0f} s"
+        pids = [other.pid for other in self.children]
+        if self._writer is not None and self._writer.pid is not None:
+            pids.append(self._writer.pid)
+        if any(waits_for_disk(pid) for pid in pids):
+            if self._left_alone is not child:
+                self.log.error(f"{told}; the disk does not either, so it is left alone")
+            self._left_alone = child
+            return False
+        self.log.error(f"{told}; it is killed and replaced")
+        child.kill()
+        return True
 
     def _reload(self) -> None:
         """SIGHUP: log level, certificates, audit files."""

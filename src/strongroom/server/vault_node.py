@@ -17,6 +17,7 @@ from strongroom.core.audit_devices import DeviceEntry, new_entry
 from strongroom.core.core import REPORTED_VERSION
 from strongroom.core.seal import InitResult, SealConfig
 from strongroom.core.sys.config import STANDARD_CORS_HEADERS
+from strongroom.core.sys.host import in_flight
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import BadRequest, VaultError
 from strongroom.sdk.request import Request, Response
@@ -58,6 +59,7 @@ class VaultNode:
             self._backend, vault_config(self._config), offload=self._offload, counters=getattr(host, "lockouts", None)
         )
         made.core.door.metrics = self._metrics
+        made.core.door.others_in_flight = host.in_flight
         made.core.door.log_level = self._config.log_level
         made.core.on_transition = self._changed
         self._made = made
@@ -105,6 +107,10 @@ class VaultNode:
         except (StopIteration, VaultError):
             return
         look.close()
+
+    def in_flight(self) -> dict[str, Any]:
+        """Requests under way in this process, by id."""
+        return in_flight(self._vault.core)
 
     def owned(self, path: str) -> bool:
         """Attempts live in one worker."""

@@ -27,13 +27,14 @@ import msgspec
 
 from strongroom.crypto.hardening import die_with_parent, harden_process
 from strongroom.crypto.memory import SecretBytes
-from strongroom.errors import Sealed, VaultError
+from strongroom.errors import Sealed, Unavailable, VaultError
 from strongroom.sdk.request import Request, Response
 from strongroom.server import board as numbers
 from strongroom.server import metrics
 from strongroom.server.board import Board
 from strongroom.server.config import ServerConfig
 from strongroom.server.control import Channel, Message
+from strongroom.server.flights import Others, tell
 from strongroom.server.forward import Answerer, Asker, Unanswered, connect
 from strongroom.server.http import Door
 from strongroom.server.listeners import BACKLOG
@@ -41,11 +42,13 @@ from strongroom.server.lockouts import SIZE, SharedCounters
 from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
 from strongroom.server.tls import context, load_files
+from strongroom.server.watch import EVERY
 
 _LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
 _TRIM_EVERY = 10.0  # seconds
 KEY_SIZE = 32  # bytes of the keyring key
-_KEY_WAIT = 20.0  # seconds for a key that was promised
+_KEY_WAIT = 45.0  # seconds for a key that was promised
+_CHANGE_WAIT = 75.0  # seconds for a change of processes: more than the supervisor gives them, less than a request has
 
 
 class HostSide:
@@ -61,17 +64,8 @@ class HostSide:
     def metrics_json(self) -> dict[str, Any]:
         return metrics.as_json(self._worker.board)
 
-    def in_flight(self) -> dict[str, dict[str, Any]]:
-        door = self._worker.door
-        waiting = {} if door is None else door.waiting
-        return {
-            key: {
-                "request_path": request.path,
-                "request_method": request.op.value,
-                "client_remote_addr": request.remote,
-            }
-            for key, (request, _) in waiting.items()
-        }
+    async def in_flight(self) -> dict[str, Any]:
+        return await self._worker.others.listed()
 
 
 class Worker:
@@ -89,6 +83,8 @@ class Worker:
         self._change: asyncio.Future[bool] | None = None
         self._changing = ""  # to what; who asks for the same waits for it
         self._asker: Asker | None = None
+        self._owner = False  # neither owner nor asker: not joined with the others yet
+        self.others = Others(lambda: self.channel.send("flights"))
         self._finished = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -101,10 +97,16 @@ class Worker:
         loop.set_exception_handler(self._unhandled)
         loop.add_reader(self.channel.fileno(), self._told)
         loop.add_signal_handler(signal.SIGTERM, lambda: self._start(self._stop(self._drain)))
+        self._beat()
         self.channel.send("hello")
         await self._finished.wait()
         loop.remove_reader(self.channel.fileno())
         self.row.leave()
+
+    def _beat(self) -> None:
+        """Shows the supervisor that this loop turns."""
+        self.row.beat()
+        asyncio.get_running_loop().call_later(EVERY, self._beat)
 
     def _unhandled(self, _loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
         """An error that no request owns: its type only, the default handler would print values."""
@@ -144,6 +146,10 @@ class Worker:
                 self._start(self._stop(message["seconds"]))
             elif kind == "link":
                 self._start(self._link(fds[0], owner=bool(message["owner"])))
+            elif kind == "tell":
+                self._start(tell(fds[0], {} if self.node is None else self.node.in_flight()))
+            elif kind == "told":
+                self.others.opened(fds)
             elif kind == "own":
                 self._own()
             elif kind == "writer":
@@ -185,7 +191,7 @@ class Worker:
         self.log.debug(f"worker {os.getpid()} {message['role']} after {time.monotonic() - started:.3f} s")
 
     def _own(self) -> None:
-        self._asker = None
+        self._asker, self._owner = None, True
         if self.node is not None and not self._stopping:
             self.node.start_jobs()
         self.channel.send("linked")
@@ -200,7 +206,7 @@ class Worker:
             return
         asker = Asker()
         await connect(fd, asker)
-        self._asker = asker
+        self._asker, self._owner = asker, False
         self.channel.send("linked")
 
     def _write_through(self, fd: int) -> None:
@@ -243,13 +249,16 @@ class Worker:
         loop = asyncio.get_running_loop()
         key = SecretBytes(KEY_SIZE)
         self.key_socket.setblocking(False)
-        async with asyncio.timeout(_KEY_WAIT):
-            got = 0
-            while got < KEY_SIZE:
-                count = await loop.sock_recv_into(self.key_socket, key.view()[got:])
-                if not count:
-                    raise VaultError("no process of this node could hand over the key")
-                got += count
+        try:
+            async with asyncio.timeout(_KEY_WAIT):
+                got = 0
+                while got < KEY_SIZE:
+                    count = await loop.sock_recv_into(self.key_socket, key.view()[got:])
+                    if not count:
+                        raise Unavailable("no process of this node could hand over the key")
+                    got += count
+        except TimeoutError:
+            raise Unavailable("no process of this node handed over the key in time") from None
         self.key_socket.close()
         return key
 
@@ -258,34 +267,45 @@ class Worker:
     def _route(self, request: Request) -> Coroutine[Any, Any, Response]:
         node = self.node
         assert node is not None
-        if self._asker is not None and request.fault is None and node.owned(request.path):
+        if not self._owner and request.fault is None and not node.sealed and node.owned(request.path):
             return self._ask(self._asker, node, request)
         return node.handle(request)
 
-    async def _ask(self, asker: Asker, node: Node, request: Request) -> Response:
+    async def _ask(self, asker: Asker | None, node: Node, request: Request) -> Response:
         """The owner answers and records; what it never answered is refused and recorded here."""
         try:
+            if asker is None:
+                raise Unanswered(Unavailable("this worker has only just begun; try again"))
             return await asker.ask(request)
         except Unanswered as error:
             fault = error.fault
         return await node.handle(msgspec.structs.replace(request, fault=fault, body=b""))
 
     async def _transition(self, what: Transition) -> None:
-        """The vault was initialised, unsealed or is to be sealed: the supervisor changes the processes."""
+        """The vault was initialised, unsealed or is to be sealed: the supervisor changes the processes.
+
+        Raises:
+            Unavailable: it could not, or not in time; never after init, whose answer is the only one with the shares.
+        """
         if self._change is None:
-            self._change, self._changing = asyncio.get_running_loop().create_future(), what
+            loop = asyncio.get_running_loop()
+            self._change, self._changing = loop.create_future(), what
+            loop.call_later(_CHANGE_WAIT, lambda: self._answer_change(ok=False))
             if what != "initialized":
                 self._stop_accepting()  # new connections wait for those that come
             if what == "unsealed":
                 self.row.gauge(numbers.UNSEALED, 1)
             self.channel.send("transition", what=what)
         elif what != self._changing:
-            raise VaultError("the vault is being sealed or unsealed")
-        ok = await self._change
+            raise Unavailable("the vault is being sealed or unsealed; try again")
+        try:
+            ok = await self._change
+        except VaultError:  # the request's own time is over
+            ok = False
         self._stop_accepting()
         self._start(self._stop(self._drain))
-        if not ok:
-            raise VaultError("the processes of this server could not be replaced; see its log")
+        if not ok and what != "initialized":
+            raise Unavailable("the processes of this server could not be replaced in time; look at sys/seal-status")
 
     def _answer_change(self, *, ok: bool) -> None:
         if self._change is not None and not self._change.done():

@@ -118,6 +118,17 @@ def test_json_as_hvac_writes_it(tmp_path: Path) -> None:
     assert config.storage.options["path"].endswith("/d") and config.audit[0].path == "n/"
 
 
+def test_how_long_a_worker_may_stand_still(tmp_path: Path) -> None:
+    base = 'storage "inmem" {}\nlistener "unix" { address = "/s" }\n'
+    assert read(tmp_path, base).worker_timeout == 30
+    for text, seconds in (("0", 0), ('"2m"', 120), ("3", 3)):
+        assert read(tmp_path, f"{base}worker_timeout = {text}").worker_timeout == seconds
+    assert read(tmp_path, base, environ={"STRONGROOM_WORKER_TIMEOUT": "45s"}).worker_timeout == 45
+    for text in ("2", '"-5s"', '"soon"'):
+        with pytest.raises(BadRequest, match="worker_timeout"):
+            read(tmp_path, f"{base}worker_timeout = {text}")
+
+
 def test_spring_writes_an_empty_backend_block(tmp_path: Path) -> None:
     text = (
         'backend "inmem" {\n}\nlistener "tcp" {\n address = "0.0.0.0:8200"\n tls_disable = 1\n}\ndisable_mlock = true'

@@ -1,6 +1,7 @@
 """Supervisor and workers as real processes, with a stub in the vault's place."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -22,13 +23,15 @@ SERVE = "import sys; from strongroom.server.run import serve; sys.exit(serve([sy
 
 
 @contextmanager
-def server(tmp_path: Path, extra: str = "", *, workers: int = 2, tls: str = "", **env: str) -> Iterator[ServerProcess]:
+def server(
+    tmp_path: Path, extra: str = "", *, workers: int = 2, tls: str = "", node: str = STUB, **env: str
+) -> Iterator[ServerProcess]:
     port = free_port()
     (tmp_path / "c.hcl").write_text(
         f'storage "lmdb" {{ path = "{tmp_path}/data" }}\nworkers = {workers}\ndrain_timeout = 2\n'
         f'listener "tcp" {{ address = "127.0.0.1:{port}" {tls or "tls_disable = true"} }}\n{extra}'
     )
-    process = ServerProcess(SERVE, str(tmp_path / "c.hcl"), STUB, cwd=tmp_path, port=port, env=env)
+    process = ServerProcess(SERVE, str(tmp_path / "c.hcl"), node, cwd=tmp_path, port=port, env=env)
     try:
         yield process
     finally:
@@ -68,6 +71,31 @@ def test_from_init_to_seal(tmp_path: Path) -> None:
         assert len(s.pids()) == 2
 
 
+HELD = "server_stub_node:open_held"
+
+
+def test_a_change_that_comes_while_the_supervisor_still_starts(tmp_path: Path) -> None:
+    """The first worker serves before a slow supervisor has read that it is ready: init is init all the same."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "hold").touch()
+    with server(tmp_path, node=HELD) as s:
+        until(lambda: list(data.glob("opening-*")), what="the first worker opens its node")
+        os.kill(s.pid, signal.SIGSTOP)
+        got: list[Any] = []
+        init = threading.Thread(target=lambda: got.append(s.ask("PUT", "sys/init")))
+        try:
+            (data / "hold").unlink()
+            until(s.status, what="the worker answers, and its message that it is ready lies unread")
+            init.start()
+            until((data / "initialized").exists, what="the next message lies behind it")
+        finally:
+            os.kill(s.pid, signal.SIGCONT)
+        init.join()
+        assert got == [(200, {"keys": ["k"]})]
+        assert s.ask("PUT", "sys/unseal", {"key": "k"})[0] == 200 and s.status()["sealed"] is False
+
+
 def test_a_dead_worker_is_replaced_with_the_key_of_a_living_one(living: ServerProcess) -> None:
     s = living
     before = s.unsealed().pids()
@@ -75,6 +103,62 @@ def test_a_dead_worker_is_replaced_with_the_key_of_a_living_one(living: ServerPr
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(now := s.pids()) == 2 and victim not in now, what="two workers serve again")
     assert s.status()["sealed"] is False
+
+
+def test_workers_that_hang_are_replaced_with_the_key_of_one_that_turns(tmp_path: Path) -> None:
+    with server(tmp_path, "worker_timeout = 3", workers=3) as s:
+        before = s.unsealed().pids(60)
+        caught = socket.create_connection(("127.0.0.1", s.port), timeout=20)
+        caught.sendall(b"GET /v1/hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        (mark,) = until(lambda: list((tmp_path / "data").glob("hanging-*")), what="one hangs in a request")
+        hanging = int(mark.name.rpartition("-")[2])
+        stopped, turning = sorted(before - {hanging})
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: not running(hanging) and not running(stopped), seconds=30, what="both are ended")
+        with contextlib.suppress(ConnectionError), caught:
+            assert caught.recv(100) == b"", "who waited there is told"
+        until(lambda: len(now := s.pids(40)) == 3 and turning in now, what="three serve again")
+        assert s.status()["sealed"] is False
+        err = s.stop()[2]
+    for pid in (hanging, stopped):
+        assert f"worker {pid} (serving) does not respond for" in err
+    assert f"worker {turning} " not in err
+
+
+def test_what_is_under_way_in_all_workers(tmp_path: Path) -> None:
+    with server(tmp_path, workers=3) as s:
+        every = s.unsealed().pids(60)
+        assert len(every) == 3
+
+        def told() -> tuple[int, set[int]]:
+            data = s.ask("GET", "flights")[1]["data"]
+            return data["pid"], {int(name.removeprefix("of-")) for name in data["others"]}
+
+        for _ in range(12):
+            until(lambda: (found := told())[1] == every - {found[0]}, what="all the others are listed")
+        stopped = max(every)
+        client = socket.create_connection(("127.0.0.1", s.port), timeout=10)
+        asker = next_of(client, "who")
+        while asker == stopped:
+            client.close()
+            client = socket.create_connection(("127.0.0.1", s.port), timeout=10)
+            asker = next_of(client, "who")
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                client.sendall(b"GET /v1/flights HTTP/1.1\r\nHost: x\r\n\r\n")
+                body = client.recv(65536)
+                assert f"of-{stopped}".encode() not in body and body.count(b"of-") == 1, "a partial list, in time"
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+            client.close()
+        until(lambda: all((told := s.ask("GET", "flights")[1]["data"]) and len(told["others"]) == 2 for _ in range(9)))
+
+
+def next_of(client: socket.socket, path: str) -> int:
+    """The process behind a connection."""
+    client.sendall(f"GET /v1/{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return int(json.loads(client.recv(65536).rpartition(b"\r\n\r\n")[2])["data"]["pid"])
 
 
 def test_when_no_worker_lives_the_node_is_sealed(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from strongroom.core.lockout import Count, Key, LockoutConfig
-from strongroom.errors import NotFound, PermissionDenied, QuotaExceeded, StorageFailed, TooLarge, VaultError
+from strongroom.errors import NotFound, PermissionDenied, QuotaExceeded, TooLarge, Unavailable, VaultError
 from strongroom.sdk.request import Auth, Lease, Op, Request, Response, WrapInfo
 from strongroom.server import board as b
-from strongroom.server import lockouts, metrics
+from strongroom.server import forward, lockouts, metrics
 from strongroom.server.board import Board
 from strongroom.server.child import clean_environment
 from strongroom.server.control import Channel
@@ -67,7 +67,7 @@ def test_board_sums_rows_and_outlives_workers() -> None:
     assert 'strongroom_request_seconds_bucket{le="0.00025"} 1' in text
     assert 'strongroom_request_seconds_bucket{le="+Inf"} 3' in text and "strongroom_workers 1" in text
     assert {g["Name"] for g in metrics.as_json(board)["Gauges"]} >= {"vault.core.unsealed", "strongroom.workers"}
-    assert b.WIDTH > b.UNSEALED
+    assert b.WIDTH > b.BEAT
 
 
 CONFIG = LockoutConfig(threshold=3, duration=60, counter_reset=60)
@@ -222,6 +222,25 @@ async def test_forwarding_to_a_process_that_ends() -> None:
         task.cancel()
 
 
+async def test_an_owner_that_hangs_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "_WAIT", 0.01)
+    asked = asyncio.Event()
+
+    async def handle(_request: Request) -> Response:
+        asked.set()
+        await asyncio.Future()
+        raise AssertionError
+
+    asker, answerer = await pair(handle)
+    with pytest.raises(Unanswered) as caught:
+        await asker.ask(Request(id="i", op=Op.READ, path="p"))
+    assert caught.value.fault.status == 503 and not asker._waiting
+    await asked.wait()
+    asker.close()
+    for task in answerer._tasks:
+        task.cancel()
+
+
 async def test_what_the_owner_never_answered_is_refused_and_recorded_here() -> None:
     recorded: list[Request] = []
 
@@ -243,7 +262,9 @@ async def test_what_the_owner_never_answered_is_refused_and_recorded_here() -> N
         await Worker._ask(worker, asker, node, msgspec.structs.replace(small, body=bytes(5_000_000)))
     answerer.close()
     await asyncio.sleep(0.02)
-    with pytest.raises(StorageFailed):
+    with pytest.raises(Unavailable):
         await Worker._ask(worker, asker, node, small)
-    assert [type(request.fault) for request in recorded] == [TooLarge, StorageFailed]
+    with pytest.raises(Unavailable, match="only just begun"):
+        await Worker._ask(worker, None, node, small)
+    assert [type(request.fault) for request in recorded] == [TooLarge, Unavailable, Unavailable]
     assert all(request.body == b"" for request in recorded)

@@ -23,8 +23,8 @@ class Host:
     def metrics_json(self) -> dict[str, Any]:
         return {}
 
-    def in_flight(self) -> dict[str, dict[str, Any]]:
-        return {}
+    async def in_flight(self) -> dict[str, Any]:
+        return {"elsewhere": {"request_path": "/v1/there"}}
 
 
 async def _node(path: Path) -> VaultNode:
@@ -47,6 +47,19 @@ async def test_settings_that_another_worker_changed(tmp_path: Path) -> None:
     assert two.door_settings().cors_origins == ("https://a",)
     for node in (first, one, two):
         await node.close()
+
+
+async def test_requests_in_flight_are_those_of_all_workers(tmp_path: Path) -> None:
+    node = await _node(tmp_path / "store")
+    made = await node.initialize(1, 1)
+    await node.unseal(made.keys[0])
+    assert node.in_flight() == {}
+    request = Request(id="1", op=Op.READ, path="sys/in-flight-req", token=made.root_token)
+    shown = (await node.handle(request)).data
+    assert shown is not None and shown["elsewhere"] == {"request_path": "/v1/there"}
+    assert set(shown) == {"elsewhere", "1"} and shown["1"]["request_path"] == "/v1/sys/in-flight-req"
+    assert made.root_token not in str(shown)
+    await node.close()
 
 
 async def test_every_worker_writes_back_how_often_it_used_the_key(

@@ -74,17 +74,9 @@ class HostRoutes:
         return Response(data={"nodes": [node]}, flat=True)
 
     async def in_flight(self, call: Call, args: NoArgs) -> Response:
-        data = {
-            name: {
-                "start_time": rfc3339(started),
-                "client_remote_address": f"{request.remote}:{request.remote_port}",
-                "request_path": f"/v1/{request.path}",
-                "request_method": request.op.value,
-                "client_id": "",
-            }
-            for name, (started, request) in self._core.in_flight.items()
-        }
-        return Response(data=data, bare=True)
+        others = self._core.door.others_in_flight
+        elsewhere = {} if others is None else await others()
+        return Response(data={**elsewhere, **in_flight(self._core)}, bare=True)
 
     async def metrics(self, call: Call, args: NoArgs) -> Response:
         form = call.request.data.get("format", "")
@@ -152,6 +144,20 @@ class HostRoutes:
             raise NotFound
         known = {"args": None, "builtin": True, "command": "", "name": args.name, "sha256": ""}
         return Response(data={**known, "version": PLUGIN_VERSION, "deprecation_status": "supported"})
+
+
+def in_flight(core: "Core") -> dict[str, Any]:
+    """The requests under way in this process, by id, as ``sys/in-flight-req`` shows them."""
+    return {
+        name: {
+            "start_time": rfc3339(started),
+            "client_remote_address": f"{request.remote}:{request.remote_port}",
+            "request_path": f"/v1/{request.path}",
+            "request_method": request.op.value,
+            "client_id": "",
+        }
+        for name, (started, request) in core.in_flight.items()
+    }
 
 
 def _detail(kind: str, name: str) -> dict[str, Any]:
