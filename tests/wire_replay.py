@@ -9,7 +9,8 @@ from vault_world import World
 
 VECTORS = Path(__file__).parent / "vectors" / "wire"
 _ID = re.compile(r"[A-Za-z0-9.\-_+/=]{16,}")
-_BY_ID = {"sys/in-flight-req": "", "sys/version-history": ".data.key_info"}  # maps whose keys are names, not fields
+# maps whose keys are names, not fields
+_BY_ID = {"sys/in-flight-req": "", "sys/version-history": ".data.key_info", "sys/loggers": ".data"}
 
 
 def rows(name: str) -> list[dict[str, Any]]:

@@ -12,6 +12,15 @@ from conformance.routes import Operation
 from conformance.wire import Answer
 
 PAGE = Path(__file__).with_name("differs.tsv")
+HEADS = (
+    "area",
+    "routes answered",
+    "recorded answers",
+    "status equal",
+    "every recorded key is there with its type",
+    "keys and types equal (strict)",
+    "the same or meant",
+)
 BEGIN, END = "<!-- conformance: begin -->", "<!-- conformance: end -->"
 
 
@@ -24,7 +33,8 @@ class Row:
     entries: int = 0
     absent: int = 0
     status: int = 0
-    shape: int = 0
+    held: int = 0  # every recorded key with its type, and perhaps more
+    shape: int = 0  # exactly the recorded keys
     meant: int = 0  # shapes that differ in listed ways only
 
     def add(self, other: "Row") -> None:
@@ -84,6 +94,7 @@ class Report:
             row.entries += 1
             row.absent += one.absent
             row.status += one.same_status
+            row.held += one.holds_recorded
             row.shape += one.same_shape
             meant = bool(one.differs) and self.listed.covers(f"{one.entry.method} {one.entry.path}", one.differs)
             row.meant += meant
@@ -98,31 +109,44 @@ class Report:
         return sum_
 
     def table(self) -> str:
-        """A table in Markdown."""
+        """A table in Markdown, and the sum in words."""
         lines = [
-            "| area | routes answered | recorded answers | status equal | keys and types equal | the same or meant |",
-            "|---|---|---|---|---|---|",
+            f"| {' | '.join(HEADS)} |",
+            "|" + "---|" * len(HEADS),
         ]
         lines += [self._line(area, row) for area, row in self.rows.items() if row.routes or row.entries]
         lines.append(self._line("**all built areas**", self.total()))
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._words()])
+
+    def _words(self) -> list[str]:
+        """The shapes of what was answered with the recorded status; of another status there is nothing to compare."""
+        total = self.total()
+        if not total.status:
+            return []
+        held, same = percent(total.held, total.status), percent(total.shape, total.status)
+        words = (
+            f"Of the {total.status} answers of built areas with the recorded status, {total.held} ({held} %) have "
+            f"every recorded key with its type, and {total.shape} ({same} %) have exactly the recorded keys."
+        )
+        return ["", words]
 
     def _line(self, area: str, row: Row) -> str:
         if not row.answered and row.absent == row.entries:
-            return f"| {area} | absent ({row.routes}) | {row.entries or ''} | | | |"
+            return f"| {area} | absent ({row.routes}) | {row.entries or ''} | | | | |"
         there = row.entries - row.absent
         missing = f" ({row.absent} absent)" if row.absent else ""
         return (
             f"| {area} | {share(row.answered, row.routes)} | {row.entries or ''}{missing} "
-            f"| {share(row.status, there)} | {share(row.shape, there)} "
+            f"| {share(row.status, there)} | {share(row.held, there)} | {share(row.shape, there)} "
             f"| {share(row.shape + row.meant, there)} |"
         )
 
     def details(self) -> str:
-        """Every difference in a built area."""
+        """Every difference in a built area, and what is listed in vain."""
         heads = (
             ("Routes of built areas that are not answered", self.unanswered),
             ("Answers that differ", self.differing),
+            ("Listed differences that did not happen", self.listed.unused() if self.total().status else []),
         )
         return "\n".join(
             f"\n{head}: {len(lines)}\n" + "\n".join(f"  {line}" for line in lines) for head, lines in heads
@@ -130,7 +154,12 @@ class Report:
 
 
 def share(part: int, whole: int) -> str:
-    return f"{part} of {whole} ({100 * part / whole:.0f} %)" if whole else ""
+    return f"{part} of {whole} ({percent(part, whole)} %)" if whole else ""
+
+
+def percent(part: int, whole: int) -> str:
+    """With one digit behind the point where it is not whole; never rounded up, so that 100 means all."""
+    return f"{1000 * part // whole / 10:.1f}".removesuffix(".0")
 
 
 def reason(one: Outcome) -> str:

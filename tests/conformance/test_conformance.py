@@ -10,9 +10,9 @@ import pytest
 from conformance.__main__ import last, reached
 from conformance.areas import AREAS, BUILT, KV2, MOUNTS, TOKEN, area_of
 from conformance.replay import Entry, Outcome, Replay, entry
-from conformance.report import BEGIN, END, Listed, Report, into_page
+from conformance.report import BEGIN, END, Listed, Report, into_page, percent
 from conformance.routes import from_openapi, operation, own_list
-from conformance.wire import Answer, differences
+from conformance.wire import MAPS, Answer, differences
 from strongroom import SealConfig, Vault
 from strongroom.core.router import Router
 from strongroom.sdk.request import Op
@@ -36,6 +36,52 @@ OPS = {"GET": Op.READ, "LIST": Op.LIST, "POST": Op.UPDATE, "PUT": Op.UPDATE, "DE
 )
 def test_differences_are_of_keys_and_types(want: Any, got: Any, found: list[str]) -> None:
     assert differences(want, got) == found
+
+
+def outcome(status: int, got: Any, want: Any, path: str = "sys/mounts") -> Outcome:
+    shape = tuple(differences(want, got, names=MAPS.get(path))) if status == 200 else ()
+    return Outcome(Entry("GET", path, None, 200, want), MOUNTS, Answer(status, got), False, shape)
+
+
+@pytest.mark.parametrize(
+    ("status", "got", "held", "same"),
+    [
+        (200, {"a": 1, "b": [{"c": ""}]}, True, True),
+        (200, {"a": 1, "b": [{"c": "", "more": 1}], "more": None}, True, False),
+        (200, {"a": 1, "more": 1}, False, False),
+        (200, {"a": "1", "b": [{"c": ""}], "more": 1}, False, False),
+        (200, {"a": 1, "b": [{"more": ""}]}, False, False),
+        (200, {"a": 1, "b": None}, False, False),
+        (201, {"a": 1, "b": [{"c": ""}]}, False, False),
+    ],
+)
+def test_more_keys_hold_what_was_recorded_and_are_not_the_same(status: int, got: Any, held: bool, same: bool) -> None:
+    one = outcome(status, got, {"a": 1, "b": [{"c": ""}]})
+    assert (one.holds_recorded, one.same_shape) == (held, same)
+
+
+@pytest.mark.parametrize(
+    ("path", "got", "same"),
+    [
+        ("sys/loggers", {"data": {"ours": "warn"}}, True),
+        ("sys/loggers", {"data": {"ours": 1}}, False),
+        ("sys/loggers", {"data": {}}, False),
+        ("sys/loggers", {"other": {"theirs": "info"}}, False),
+        ("sys/mounts", {"data": {"ours": "warn"}}, False),
+    ],
+)
+def test_names_are_no_keys_where_a_map_is_listed(path: str, got: Any, same: bool) -> None:
+    assert outcome(200, got, {"data": {"theirs": "info", "and": "info"}}, path).same_shape is same
+
+
+def test_a_percentage_is_never_rounded_up() -> None:
+    assert [percent(274, 275), percent(2749, 2750), percent(1, 2), percent(2, 3), percent(4, 4)] == [
+        "99.6",
+        "99.9",
+        "50",
+        "66.6",
+        "100",
+    ]
 
 
 def test_a_route_is_served_unless_the_answer_says_that_there_is_none() -> None:
@@ -145,17 +191,42 @@ def test_what_hangs_on_an_absent_engine_is_absent(replay: Any) -> None:
     assert [one.area for one in outcomes[:3]] == ["engine: transit", "engine: transit", KV2]
 
 
+@pytest.mark.parametrize("built", [False, True])
+def test_what_an_entity_gave_a_login_is_absent_without_identity(replay: Any, built: bool) -> None:
+    auth = {"client_token": "hvs.x", "identity_policies": ["p"]}
+    rows = [
+        {"path": "identity/entity", "status": 204},
+        {"path": "auth/userpass/login/a", "status": 200, "json": {"auth": auth}},
+        {"path": "auth/userpass/login/b", "status": 200, "json": {"auth": {"client_token": ""}}},
+    ]
+    made = (204, None) if built else (404, {"errors": ["no handler for route. route entry not found."]})
+    login = (200, {"auth": {"client_token": "hvs.y"}})
+    _, outcomes = replay(rows, [made, login, login], root="root")
+    assert [one.absent for one in outcomes] == [not built, not built, False]
+    assert outcomes[1].shape == (".auth.identity_policies: missing",) and outcomes[2].same_shape
+
+
 def test_the_report_counts_and_the_page_takes_the_table() -> None:
     report = Report()
     served, gone = Answer(200, {}), Answer(405, {})
     report.routes([(operation("GET", "/sys/mounts"), served), (operation("GET", "/sys/mounts/{path}"), gone)])
     report.replay(
-        "golden", [Outcome(Entry("GET", "sys/mounts", None, 200, {}), MOUNTS, served, False, (".x: missing",))]
+        "golden",
+        [
+            Outcome(Entry("GET", "sys/mounts", None, 200, {}), MOUNTS, served, False, (".x: missing",)),
+            outcome(200, {"more": 1}, {}),
+            outcome(200, {}, {}),
+            outcome(405, {}, {}),
+        ],
     )
     row = report.rows[MOUNTS]
-    assert (row.routes, row.answered, row.entries, row.status, row.shape) == (2, 1, 1, 1, 0)
-    assert "1 of 2 (50 %)" in report.table() and ".x: missing" in report.details()
-    assert reached(report, 50, 0) == 0 and reached(report, 51, 0) == 1 and reached(report, 0, 1) == 1
+    assert (row.routes, row.answered, row.entries, row.status, row.held, row.shape) == (2, 1, 4, 3, 2, 1)
+    assert "| 3 of 4 (75 %) | 2 of 4 (50 %) | 1 of 4 (25 %) |" in report.table()
+    assert "Of the 3 answers" in report.table() and "2 (66.6 %) have every recorded" in report.table()
+    assert "1 (33.3 %) have exactly" in report.table() and ".x: missing" in report.details()
+    assert f"did not happen: {len(report.listed.lines)}" in report.details()
+    assert "did not happen: 0" in Report().details()  # nothing was replayed, so nothing is said
+    assert reached(report, 50, 0) == 0 and reached(report, 51, 0) == 1 and reached(report, 0, 26) == 1
     assert into_page(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\nnew\n{END}\nb"
     with pytest.raises(ValueError, match="has no"):
         into_page("no marks", "new")

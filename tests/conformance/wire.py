@@ -12,6 +12,8 @@ DATA_KEYS = {
     "<id>": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     "<version>": re.compile(r"\d+\.\d+\.\d+\S*"),
 }
+MAPS = {"sys/loggers": ".data"}  # path -> where its answer holds a map whose keys are names, not fields
+EXTRA = ": not in the corpus"  # how a difference ends that breaks no client that reads what was recorded
 MOST = 8 * 1024 * 1024  # bytes read of an answer
 
 
@@ -72,23 +74,29 @@ def kind(value: Any) -> str:
     return "null" if value is None else names[type(value)]
 
 
-def differences(want: Any, got: Any, where: str = "") -> list[str]:
+def differences(want: Any, got: Any, where: str = "", names: str | None = None) -> list[str]:
     """Where keys or types differ, as ``.data.keys: string, not null``; [] if nowhere.
 
-    Of two lists the first elements are compared; an empty one says nothing about its elements.
+    Of two lists the first elements are compared; an empty one says nothing about its elements. ``names``: where there
+    is a map whose keys are names, see MAPS.
     """
     if kind(want) != kind(got):
         return [f"{where or 'body'}: {kind(want)}, not {kind(got)}"]
     if isinstance(want, dict):
-        want, got = by_kind(want), by_kind(got)
+        want, got = (by_name(one) if where == names else by_kind(one) for one in (want, got))
         out = [f"{where}.{key}: missing" for key in want.keys() - got.keys()]
-        out += [f"{where}.{key}: not in the corpus" for key in got.keys() - want.keys()]
+        out += [f"{where}.{key}{EXTRA}" for key in got.keys() - want.keys()]
         for key in want.keys() & got.keys():
-            out += differences(want[key], got[key], f"{where}.{key}")
+            out += differences(want[key], got[key], f"{where}.{key}", names)
         return sorted(out)
     if isinstance(want, list) and want and got:
-        return differences(want[0], got[0], f"{where}[0]")
+        return differences(want[0], got[0], f"{where}[0]", names)
     return []
+
+
+def by_name(found: Mapping[str, Any]) -> dict[str, Any]:
+    """One element in the name of all: two servers of the same kind differ in the keys."""
+    return {"<name>": value for value in found.values()}
 
 
 def by_kind(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
 
 PAGE = 1000
+UNWRAP = "A wrapped answer is better opened with sys/wrapping/unwrap, which says when it was opened before."
 
 
 class At(msgspec.Struct, frozen=True):
@@ -61,9 +62,10 @@ class Cubbyhole:
         if entry is None:
             raise NotFound
         try:
-            return Response(data=msgspec.json.decode(entry.value, type=dict[str, Any]))
+            data = msgspec.json.decode(entry.value, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise IntegrityError("a stored secret cannot be read") from error
+        return Response(data=data, warnings=(UNWRAP,) if args.path == "response" else ())
 
     async def write(self, call: Call, args: At) -> Response:
         if not args.path:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.inert_settings import LISTENER_NOT_SET
 from strongroom.errors import BadRequest
 from strongroom.server.config_listener import Listener, read_listener
 from strongroom.server.config_read import Block, Place, read_files
@@ -92,7 +93,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
             "log_level": self.log_level,
             "pid_file": self.pid_file,
             "listeners": [
-                {"type": one.kind, "config": {"address": one.address, "tls_disable": one.tls is None}}
+                {
+                    "type": one.kind,
+                    "config": {"address": one.address, "tls_disable": one.tls is None, **LISTENER_NOT_SET},
+                }
                 for one in self.listeners
             ],
             "storage": {

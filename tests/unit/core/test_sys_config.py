@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from strongroom.core.inert_settings import NOT_SET
+from strongroom.server.config import ServerConfig
 from vault_world import World
 from yielding_store import YieldingStore
 
@@ -65,6 +67,16 @@ async def test_the_configuration_in_force_holds_no_secret(world: World):
     data = (await world.ok("GET", "sys/config/state/sanitized"))["data"]
     assert data["default_lease_ttl"] == 2764800 and data["storage"] == {"type": "memory"}
     assert world.root not in str(data) and world.keys[0] not in str(data)
+
+
+async def test_settings_that_do_not_exist_here_show_as_not_set():
+    world = await World.unsealed({"sanitized": {"log_format": "json"}})
+    data = (await world.ok("GET", "sys/config/state/sanitized"))["data"]
+    assert data["raw_storage_endpoint"] is False and data["cache_size"] == 0 and data["plugin_directory"] == ""
+    assert data["telemetry"]["dogstatsd_tags"] is None and data["telemetry"]["statsd_address"] == ""
+    assert data["unsafe_allow_api_audit_creation"] is True  # as test_audit_devices_come_and_go shows
+    assert data["log_format"] == "json" and data["default_lease_ttl"] == 2764800  # what exists is not hidden
+    assert not NOT_SET.keys() & ServerConfig().sanitized().keys()
 
 
 # -- audit devices ---------------------------------------------------------------------------------------------------
@@ -212,6 +224,9 @@ async def test_what_only_a_server_has(world: World):
     world.core.door.set_log_level = levels.append
     await world.ok("POST", "sys/loggers", {"level": "debug"})
     await world.ok("DELETE", "sys/loggers")
+    read = await world.ok("GET", "sys/loggers")
+    assert list(read["data"]) == ["strongroom"] and read["warnings"] == ["One level holds for all parts of the server."]
+    assert (await world.ok("GET", "sys/loggers/core"))["warnings"] is None
     assert levels == ["debug", ""] and await world.status("POST", "sys/loggers/x", {"level": "loud"}) == 400
 
 

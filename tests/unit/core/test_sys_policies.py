@@ -23,13 +23,24 @@ async def test_a_policy_is_written_read_listed_and_deleted(world: World, text: s
     await world.ok("PUT", "sys/policies/acl/P", {"policy": text})
     assert (await world.ok("GET", "sys/policies/acl/p"))["data"] == {"name": "p", "policy": text}
     old = await world.ok("GET", "sys/policy/p")
-    assert old["data"] == {"name": "p", "rules": text} and old["rules"] == text
+    assert old["data"]["rules"] == old["rules"] == text
     assert (await world.ok("LIST", "sys/policies/acl"))["data"] == {"keys": ["default", "p", "root"]}
     listed = await world.ok("GET", "sys/policy")
     assert listed["policies"] == listed["data"]["keys"] == ["default", "p", "root"]
     await world.ok("DELETE", "sys/policies/acl/P")
     assert await world.status("GET", "sys/policies/acl/p") == 404
     assert await world.status("DELETE", "sys/policies/acl/p") == 204
+
+
+async def test_the_old_path_shows_the_details_and_the_new_one_never(world: World):
+    await world.ok("PUT", "sys/policies/acl/p", {"policy": TEXT})
+    old = (await world.ok("GET", "sys/policy/p"))["data"]
+    switches = {name: old.pop(name) for name in list(old) if name.startswith("allow_") or name == "cas_required"}
+    assert set(old) == {"name", "rules", "version", "modified"}
+    assert len(switches) == 3 and set(switches.values()) == {False}
+    assert set((await world.ok("GET", "sys/policies/acl/p"))["data"]) == {"name", "policy"}  # hvac compares it whole
+    root = (await world.ok("GET", "sys/policy/root"))["data"]
+    assert root["version"] == 0 and "modified" not in root
 
 
 async def test_the_details_are_beside_it(world: World):

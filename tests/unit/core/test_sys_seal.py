@@ -86,6 +86,18 @@ async def test_health_and_status_say_the_same():
     assert health["server_time_utc"] == int(world.clock())
 
 
+@pytest.mark.parametrize("shut", [True, False])
+async def test_keys_that_typed_clients_cannot_do_without(shut: bool):
+    """Spring Vault and vaultrs need the first, merka-vault and vault-mgmt the second; OpenBao has neither."""
+    world = await sealed()
+    if not shut:
+        await unseal(world)
+    health = (await world.http("GET", "sys/health", token=""))[1]
+    assert health["performance_standby"] is False and "enterprise" not in health
+    status = await world.ok("GET", "sys/seal-status")
+    assert status["build_date"] == status["commit_date"] == ""
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -16,7 +16,8 @@ def hole() -> Harness:
 async def test_a_drawer_is_its_holders_alone(hole):
     await hole.write("x", {"a": 1}, caller=ALICE)
     await hole.write("deep/x", {"b": [1.5, None]}, caller=ALICE)
-    assert (await hole.read("x", caller=ALICE)).data == {"a": 1}
+    kept = await hole.read("x", caller=ALICE)
+    assert kept.data == {"a": 1} and kept.warnings == ()
     assert (await hole.read("deep/x", caller=ALICE)).data == {"b": [1.5, None]}
     assert await hole.list(caller=ALICE) == ["deep/", "x"]
     assert await hole.list("deep", caller=ALICE) == ["x"]

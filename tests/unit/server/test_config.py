@@ -85,6 +85,8 @@ def read(tmp_path: Path, text: str, name: str = "c.hcl", environ: dict[str, str]
 def test_hcl(tmp_path: Path) -> None:
     config = read(tmp_path, HCL)
     tcp, unix = config.listeners
+    shown = config.sanitized()["listeners"][0]["config"]
+    assert shown["address"] == "0.0.0.0:8200" and shown["proxy_protocol_behavior"] == ""
     assert (config.storage.kind, config.storage.options) == ("lmdb", {"path": "/srv/data"})
     assert (tcp.address, tcp.tls, tcp.host_port()) == ("0.0.0.0:8200", None, ("0.0.0.0", 8200))
     assert tcp.url() == "http://127.0.0.1:8200" and unix.url() == "unix:///run/strongroom.sock"

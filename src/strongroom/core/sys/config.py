@@ -7,6 +7,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.epoch import commit_with_epoch
+from strongroom.core.inert_settings import NOT_SET
 from strongroom.core.settings import Cors, Settings, load_settings
 from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, NoArgs, Route
@@ -159,7 +160,7 @@ class ConfigRoutes:
             "seals": [{"disabled": False, "type": "shamir"}],
             "storage": {"type": core.config.storage_type or core.backend.kind},
         }
-        return Response(data={**known, **core.config.sanitized})
+        return Response(data={**NOT_SET, **known, **core.config.sanitized})
 
 
 def _without(headers: Mapping[str, T], name: str) -> dict[str, T]:

@@ -92,7 +92,7 @@ class HostRoutes:
             raise NotFound
         info = {
             version: {
-                "build_date": "",
+                "build_date": "",  # `vault version-history` prints it
                 "commit_date": "",
                 "previous_version": previous,
                 "timestamp_installed": rfc3339(when),
@@ -102,7 +102,8 @@ class HostRoutes:
         return Response(data={"keys": list(info), "key_info": info})
 
     async def loggers(self, call: Call, args: LevelArgs) -> Response:
-        return Response(data={args.name or "strongroom": self._core.door.log_level})
+        one = {args.name or "strongroom": self._core.door.log_level}
+        return Response(data=one, warnings=() if args.name else ("One level holds for all parts of the server.",))
 
     async def set_level(self, call: Call, args: LevelArgs) -> Response:
         if str(args.level) not in _LEVELS:

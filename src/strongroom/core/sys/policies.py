@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from strongroom.core.core import Core
 
 
+# OpenBao's switches: template values with slashes or wildcards are refused here, and no write has to name a version.
+_SWITCHES = {
+    "allow_slashes_in_identity_templates": False,
+    "allow_wildcards_in_identity_templates": False,
+    "cas_required": False,
+}
+
+
 class PolicyArgs(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     policy: Text = Text("")
@@ -69,10 +77,12 @@ class PolicyRoutes:
         return stored.text
 
     async def read(self, call: Call, args: PolicyArgs) -> Response:
+        """Exactly these two, as hvac's tests compare the whole answer."""
         return Response(data={"name": args.name, "policy": await self._text(call, args.name)})
 
     async def read_old(self, call: Call, args: PolicyArgs) -> Response:
-        return Response(data={"name": args.name, "rules": await self._text(call, args.name)}, flat=True)
+        text = await self._text(call, args.name)
+        return Response(data={"name": args.name, "rules": text, **await self._details(call, args.name)}, flat=True)
 
     async def read_detailed(self, call: Call, args: PolicyArgs) -> Response:
         text = await self._text(call, args.name)
@@ -80,7 +90,7 @@ class PolicyRoutes:
 
     async def _details(self, call: Call, name: str) -> dict[str, Any]:
         stored = await self._core.space(call.request.namespace).policies.get(name)
-        data: dict[str, Any] = {"cas_required": False, "version": stored.version if stored else 0}
+        data: dict[str, Any] = {**_SWITCHES, "version": stored.version if stored else 0}
         if stored is not None and stored.modified:
             data["modified"] = rfc3339(stored.modified)
         return data

@@ -119,8 +119,8 @@ class SealRoutes:
             "progress": status.progress,
             "nonce": status.nonce,
             "version": core.config.version,
-            "build_date": "",
-            "commit_date": "",
+            "build_date": "",  # Vault's; merka-vault and vault-mgmt cannot decode the answer without it
+            "commit_date": "",  # OpenBao's
             "migration": False,
             "recovery_seal": False,
             "storage_type": core.config.storage_type or core.backend.kind,
@@ -158,12 +158,11 @@ class SealRoutes:
             "initialized": initialized,
             "sealed": core.sealed,
             "standby": core.sealed,
-            "performance_standby": False,
+            "performance_standby": False,  # Spring Vault and vaultrs cannot decode the answer without it
             "replication_performance_mode": mode,
             "replication_dr_mode": mode,
             "server_time_utc": int(core.now()),
             "version": core.config.version,
-            "enterprise": False,
         }
         if core.cluster is not None:
             data["cluster_name"] = core.cluster.name
