@@ -7,8 +7,8 @@ its own, and its own time is what is left after the stages inside it; a call tha
 stages together come out higher than the whole.
 """
 
-import asyncio
 import contextlib
+import inspect
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def timed(owner: Any, attribute: str, taken: list[int]) -> Iterator[None]:
     """Time each call of ``owner.attribute`` inside the block, in nanoseconds."""
     original = getattr(owner, attribute)
     clock = time.perf_counter_ns
-    if asyncio.iscoroutinefunction(original):
+    if inspect.iscoroutinefunction(original):
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:
             start = clock()

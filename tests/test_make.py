@@ -1,5 +1,6 @@
 """``make serve``, as a newcomer uses it: what it prints, what it keeps, and that it ends when told to."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,13 +32,23 @@ def made() -> bool:
 pytestmark = pytest.mark.skipif(not made(), reason="the environment was not made by make")
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Children started in here heed SIGINT; where a shell's ``&`` left it ignored, they would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Made:
     """One ``make serve`` with its own data, in a process group of its own."""
 
     def __init__(self, folder: Path) -> None:
         port = free_port()
         self.output = folder / "output"
-        with self.output.open("wb") as output:
+        with self.output.open("wb") as output, interruptible():
             process = subprocess.Popen(
                 ["make", "serve", f"LISTEN=127.0.0.1:{port}", f"DATA={folder / 'data'}"],
                 cwd=ROOT,

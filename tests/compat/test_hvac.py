@@ -79,6 +79,7 @@ def test_kv_version_1(client: hvac.Client) -> None:
     client.sys.disable_secrets_engine("plain")
 
 
+@pytest.mark.filterwarnings("ignore:The raise_on_deleted_version parameter:DeprecationWarning")  # hvac's own, in patch
 def test_kv_version_2_versions(client: hvac.Client, secret: str) -> None:
     kv = client.secrets.kv.v2
     assert kv.create_or_update_secret("app/db", {"a": "1"}, cas=0)["data"]["version"] == 1

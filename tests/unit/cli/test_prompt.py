@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,9 +15,21 @@ from scripts.transcript import Exchange, Run, Stub
 
 def converse(words: list[str], prompt: bytes, typed: bytes) -> tuple[int, bytes]:
     """Run a command on a pseudo terminal, type once the prompt is there; its exit code and all it showed."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "strongroom", *words])
+    terminal, other = pty.openpty()
+    child = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "strongroom", *words],
+        os.environ,
+        # The first terminal that the leader of a session opens is the one that its ^C comes from.
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.ttyname(other), os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+            (os.POSIX_SPAWN_DUP2, 0, 2),
+        ],
+        setsid=True,
+        setsigdef=[signal.SIGINT],  # a shell's "&" leaves it ignored, also for the children of children
+    )
+    os.close(other)
     shown, sent, end = b"", False, time.monotonic() + 20
     while time.monotonic() < end:
         if not select.select([terminal], [], [], 0.2)[0]:

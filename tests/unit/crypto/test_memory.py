@@ -100,6 +100,7 @@ def test_pages_are_locked_undumpable_and_wiped_on_fork() -> None:
 
 
 @linux
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # a fork is what is tested
 def test_a_forked_child_sees_zeros() -> None:
     kept = secret()
     child = os.fork()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import multiprocessing
 import os
 import socket
 from typing import Any
@@ -22,6 +21,7 @@ from strongroom.server.forward import Answerer, Asker, Unanswered, connect
 from strongroom.server.lockouts import SIZE, SharedCounters
 from strongroom.server.logs import Log
 from strongroom.server.worker import Worker
+from unit.storage import processes
 
 
 def test_channel_carries_messages_and_descriptors() -> None:
@@ -99,21 +99,23 @@ def test_a_full_bucket_gives_up_the_open_and_old_first() -> None:
     assert "locked" in kept and "made-up-39" in kept and "made-up-0" not in kept and len(kept) == lockouts.WAYS
 
 
-def _count(fd: int, times: int) -> None:
-    counters = SharedCounters(Board(fd, 1, SIZE), b"s" * 16)
-    for _ in range(times):
-        counters.add(Key("m", "x"), 1.0, LockoutConfig(threshold=10**6))
+_COUNT = """
+import sys
+from strongroom.core.lockout import Key, LockoutConfig
+from strongroom.server.board import Board
+from strongroom.server.lockouts import SIZE, SharedCounters
+counters = SharedCounters(Board(int(sys.argv[1]), 1, SIZE), b"s" * 16)
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(5000):
+    counters.add(Key("m", "x"), 1.0, LockoutConfig(threshold=10**6))
+"""
 
 
 def test_processes_count_together() -> None:
     board = Board.make(1, SIZE)
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_count, args=(board.fd, 500)) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(30)
-    assert SharedCounters(board, b"s" * 16).get(Key("m", "x")) == Count(1500, 1.0, 0.0)
+    processes.together([processes.start(_COUNT, str(board.fd), held=[board.fd]) for _ in range(3)])
+    assert SharedCounters(board, b"s" * 16).get(Key("m", "x")) == Count(15_000, 1.0, 0.0)
 
 
 def test_log_levels_and_shapes() -> None:

@@ -1,4 +1,4 @@
-"""Programs that storage tests run in processes of their own."""
+"""Programs that tests run in processes of their own."""
 
 import subprocess
 import sys
@@ -38,9 +38,14 @@ drive(store.close())
 """
 
 
-def start(program: str, *argv: str) -> "subprocess.Popen[str]":
+def start(program: str, *argv: str, held: Sequence[int] = ()) -> "subprocess.Popen[str]":
+    """Start ``program`` with its arguments and the descriptors in ``held``, under the same numbers."""
     return subprocess.Popen(
-        [sys.executable, "-c", program, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, *argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=held,
     )
 
 

@@ -1,6 +1,7 @@
 """The one awaitable of the house: with a loop, driven by hand in a loop, without a loop."""
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -82,9 +83,9 @@ def test_drive() -> None:
         drive(wait_for(failing))
 
     async def needs_a_loop() -> None:
-        await asyncio.get_event_loop_policy().new_event_loop().create_future()
+        await loop.create_future()
 
-    with pytest.raises(RuntimeError, match="event loop"):
+    with contextlib.closing(asyncio.new_event_loop()) as loop, pytest.raises(RuntimeError, match="event loop"):
         drive(needs_a_loop())
 
 

@@ -67,6 +67,7 @@ def test_two_programs(kind: str, tmp_path: Path) -> None:
     assert isinstance(vault, Vault)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # a fork is what is tested
 @pytest.mark.parametrize("custom", [False, True], ids=["direct", "loop"])
 def test_a_forked_child_has_no_vault(custom: bool, tmp_path: Path) -> None:
     """It is told so at once: it has neither the writer thread nor the keys."""
