@@ -34,13 +34,12 @@ STAGES: tuple[tuple[int, str, Any, str], ...] = (
     (1, "ask the policies", policies.Policies, "pre_route"),
     (1, "request record", Trail, "request"),
     (2, "its JSON", audit_record.LineMaker, "who_and_what"),
-    (2, "hand it to the kernel", audit_file.FileSink, "request"),
     (1, "engine", router.Router, "route"),
     (2, "read and decrypt", barrier.Barrier, "get"),
     (3, "read from LMDB", lmdb.LmdbStore, "get"),
     (1, "response record", Trail, "response"),
     (2, "its JSON, with the HMACs", audit_record.LineMaker, "response"),
-    (2, "hand it to the kernel", audit_file.FileSink, "response"),
+    (2, "hand both to the kernel", audit_file.FileSink, "both"),
     (0, "door: encode the answer", http_encode, "answer"),
 )
 

@@ -37,6 +37,24 @@ class AuditSinkContract:
         assert place.lines() == [b'{"n":1}\n', b'{"n":2}\n', b'{"n":3}\n']
         sink.close()
 
+    def test_two_lines_at_once(self, place: Place) -> None:
+        sink = place.open()
+        sink.both(b"1\n" + b"2\n")
+        assert place.lines() == [b"1\n", b"2\n"]
+        sink.close()
+
+    def test_a_failure_of_both_leaves_the_sink_usable(self, place: Place) -> None:
+        sink = place.open()
+        place.break_()
+        with pytest.raises(AuditFailed):
+            sink.both(b"1\n2\n")
+        place.mend()
+        sink.both(b"3\n4\n")
+        sink.request(b"5\n")
+        sink.response(b"6\n")
+        assert [line for line in place.lines() if line.strip()][-4:] == [b"3\n", b"4\n", b"5\n", b"6\n"]
+        sink.close()
+
     def test_a_long_line_arrives_whole(self, place: Place) -> None:
         sink = place.open()
         line = b'"' + b"x" * 30_000 + b'"\n'

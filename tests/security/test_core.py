@@ -85,7 +85,7 @@ async def test_sec_cve_2025_44005_a_check_that_fails_stops_the_request(
 ) -> None:
     """Each step in turn raises, refused or broken: nothing after it happens."""
     await world.ok("POST", "sys/mounts/kv", {"type": "kv"})
-    steps = [bound.__self__ for bound in world.core.pipeline._pre]
+    steps = [bound.__self__ for _, bound in world.core.pipeline._pre]
     assert len(steps) >= 5
     for number, step in enumerate(steps):
         for error in (PermissionDenied(), RuntimeError("broken")):
@@ -103,7 +103,7 @@ async def test_sec_cve_2025_44005_a_check_that_fails_stops_the_request(
 
 
 def replaced(steps: Sequence[Any], number: int, step: Any) -> list[Any]:
-    return [*steps[:number], step, *steps[number + 1 :]]
+    return [*steps[:number], (None, step), *steps[number + 1 :]]
 
 
 def write(path: str, token: str) -> Any:

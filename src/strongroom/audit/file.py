@@ -118,6 +118,11 @@ class FileSink:
                 if not self._open and (self._failed or self._room.held > IDLE):
                     self._room.give(self._room.held)
 
+    def both(self, lines: bytes) -> None:
+        with self._turn:
+            self._append(lines)
+            self._failed = False
+
     def _secure(self, size: int) -> None:
         """Hold room for every response owed, this request's too; otherwise the request is not taken."""
         self._each = max(self._each, 2 * size)

@@ -47,6 +47,9 @@ class StdoutSink:
         with self._turn:
             self._deliver(line)
 
+    def both(self, lines: bytes) -> None:
+        self.response(lines)
+
     def _deliver(self, line: bytes) -> None:
         try:
             self._write(line)

@@ -3,11 +3,14 @@
 One device that takes a record is enough. If none does, the call fails: without its request record nothing happens,
 without its response record nothing is answered. With no device enabled calls pass unrecorded, unless ``required`` is
 set.
+
+The only effect of a call that just looks (``Call.only_looks``) is its answer. Its two records are made at their times
+and handed over together, before the answer.
 """
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,6 +28,7 @@ OpenSink = Callable[
 RulesFor = Callable[[Call], Rules]
 RETRY = 1.0  # seconds between two tries to open a target that could not be opened
 _NOTE = "audit"
+_NOTHING: tuple[dict[Any, Any], Any] = ({}, DEFAULT_RULES)
 
 
 class Lines(Protocol):
@@ -52,16 +56,28 @@ class Device:
         self._retired = False
         self._retry_at = 0.0
 
-    def take(self, line: bytes, now: float, *, request: bool) -> bool:
-        """Hand over a line; False if the sink did not take it."""
+    def take_request(self, line: bytes, now: float) -> bool:
+        """Hand over a request record; False if the sink did not take it."""
+        return self._take(line, b"", now)
+
+    def take_response(self, line: bytes, now: float, before: bytes = b"") -> bool:
+        """Hand over a response record, behind the request record ``before`` if that waited for it."""
+        return self._take(before, line, now)
+
+    def _take(self, request: bytes, response: bytes, now: float) -> bool:
         sink = self.sink or self._open(now)
         try:
             if sink is None:
                 raise AuditFailed("the audit target cannot be opened")
-            if request:
-                sink.request(line)
+            if not response:
+                sink.request(request)
+            elif not request:
+                sink.response(response)
+            elif (both := getattr(sink, "both", None)) is not None:
+                both(request + response)
             else:
-                sink.response(line)
+                sink.request(request)
+                sink.response(response)
         except Exception:  # a sink of somebody else's may raise anything: it did not take the line
             self.failures += 1
             return False
@@ -125,16 +141,17 @@ class Trail:
                 raise AuditFailed("no audit device is enabled, and audit_required is set")
             return
         now, rules = self._now(), self._rules(call) if self._rules is not None else DEFAULT_RULES
-        shared: dict[Device, bytes] = {}
+        later = call.only_looks
+        shared: dict[Device, tuple[bytes, bytes]] = {}
         took = 0
         for device in devices:
-            part = shared[device] = device.lines.who_and_what(call, rules)
-            if device.take(device.lines.request(part, now, refusal), now, request=True) and (
-                not device.syncs or await _on_disk(device)
-            ):
+            part = device.lines.who_and_what(call, rules)
+            line = device.lines.request(part, now, refusal)
+            shared[device] = part, line if later else b""
+            if later or (device.take_request(line, now) and (not device.syncs or await _on_disk(device))):
                 took += 1
             device.owed += 1
-        call.notes[_NOTE] = shared
+        call.notes[_NOTE] = shared, rules
         if not took:
             self._settle(call)
             call.notes[_NOTE] = None
@@ -146,20 +163,20 @@ class Trail:
         Raises:
             AuditFailed: devices are enabled and none took the record.
         """
-        shared: dict[Device, bytes] | None = call.notes.get(_NOTE, {})
+        noted: tuple[dict[Device, tuple[bytes, bytes]], Rules] | None = call.notes.get(_NOTE, _NOTHING)
         devices = self.devices
-        if shared is None or not (shared or devices):
+        if noted is None or not (noted[0] or devices):
             return  # refused for want of a request record, or nothing is enabled
-        now, rules = self._now(), self._rules(call) if self._rules is not None else DEFAULT_RULES
+        now, (shared, rules) = self._now(), noted
+        if noted is _NOTHING and self._rules is not None:
+            rules = self._rules(call)  # no device was there at the request
         took = 0
         try:
             # Devices that were there at the request, though they may be gone now, and those that came since.
             late = [device for device in devices if device not in shared]
             for device in (*shared, *late) if late else shared:
-                part = shared.get(device)
-                if part is None:
-                    part = device.lines.who_and_what(call, rules)
-                if device.take(device.lines.response(part, now, call, outcome, rules), now, request=False) and (
+                part, before = shared.get(device) or (device.lines.who_and_what(call, rules), b"")
+                if device.take_response(device.lines.response(part, now, call, outcome, rules), now, before) and (
                     not device.syncs or not _may_wait(outcome) or await _on_disk(device)
                 ):
                     took += 1
@@ -169,7 +186,8 @@ class Trail:
             raise AuditFailed("no audit device took the response record: the answer is withheld")
 
     def _settle(self, call: Call) -> None:
-        for device in call.notes.pop(_NOTE, None) or ():
+        noted = call.notes.pop(_NOTE, None)
+        for device in noted[0] if noted is not None else ():
             device.answered()
 
     def reopen(self) -> None:

@@ -116,7 +116,6 @@ class Core:
         self.attempts: dict[str, Any] = {}  # rekey and generate-root in progress; see core/sys/operator.py
         self._next_read = 0.0
         self._next_count = 0.0
-        self._stamps: dict[str, int] = {}  # the store's stamp under which a namespace was found fresh
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
@@ -164,21 +163,21 @@ class Core:
         self.in_flight[request.id] = (self.now(), request)
         try:
             if self.barrier is not None and request.fault is None:
-                try:
-                    await self._fresh(request.namespace)
-                except VaultError as error:
-                    request = msgspec.structs.replace(request, fault=error)
+                space = self.spaces.get(request.namespace)
+                stamp = self.backend.stamp()  # taken before the look, so that a change during it is seen next time
+                if space is None or stamp is None or stamp != space.stamp or self.config.mounts_monitor_interval:
+                    try:
+                        await self._fresh(self.space(request.namespace), stamp)
+                    except VaultError as error:
+                        request = msgspec.structs.replace(request, fault=error)
             return await self.pipeline.handle(request)
         finally:
             self.in_flight.pop(request.id, None)
 
-    async def _fresh(self, namespace: str) -> None:
-        space = self.space(namespace)
-        stamp = self.backend.stamp()  # taken before the look, so that a change during it is seen next time
-        if stamp is None or stamp != self._stamps.get(namespace):
+    async def _fresh(self, space: Namespace, stamp: int | None) -> None:
+        if stamp is None or stamp != space.stamp:
             await space.refresh()
-            if stamp is not None:
-                self._stamps[namespace] = stamp
+            space.stamp = stamp
         interval = self.config.mounts_monitor_interval
         if interval and self.now() >= self._next_read:
             self._next_read = self.now() + interval
@@ -296,7 +295,6 @@ class Core:
         await self.audit.sealed()
         self.barrier = None
         self.spaces = {}
-        self._stamps.clear()
         self.cluster = None
         self.attempts.clear()
         self.pipeline = self._pipeline()
@@ -343,7 +341,10 @@ class SealStep:
     def __init__(self, core: Core) -> None:
         self._core = core
 
+    def concerns(self, _call: Call) -> bool:
+        return self._core.barrier is None
+
     async def pre_route(self, call: Call) -> Response | None:
-        if self._core.barrier is None and not call.match.route.while_sealed:
+        if not call.match.route.while_sealed:
             raise Sealed
         return None

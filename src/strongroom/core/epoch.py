@@ -8,7 +8,7 @@ from strongroom.core import layout
 from strongroom.errors import Conflict
 from strongroom.sdk.storage import Write
 
-_TRIES = 32
+_TRIES = 256  # each failed one means that somebody else got through
 
 
 async def commit_with_epoch(

@@ -172,6 +172,7 @@ class Lockout:
     """
 
     __slots__ = ("_config", "_config_of", "_counters", "_now")
+    log_note = _NOTE
 
     def __init__(
         self,
@@ -184,6 +185,9 @@ class Lockout:
         self._now = now
         self._counters: Counters = counters if counters is not None else ProcessCounters()
         self._config, self._config_of = config, config_of
+
+    def concerns(self, call: Call) -> bool:
+        return call.match.route.login
 
     async def pre_route(self, call: Call) -> Response | None:
         """Raises PermissionDenied if the name is locked, before the auth method sees the login."""

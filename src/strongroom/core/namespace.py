@@ -46,6 +46,7 @@ class Namespace:
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
         self.settings = Settings()
         self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
+        self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
         self._forced = 0.0

@@ -25,10 +25,11 @@ class Parse:
     A DELETE arrives with a body only where the door lets one in.
     """
 
+    def concerns(self, call: Call) -> bool:
+        return bool(call.request.body)
+
     async def pre_route(self, call: Call) -> Response | None:
         request = call.request
-        if not request.body:
-            return None
         data = dict(request.data)
         if request.op in _WITH_BODY:
             try:

@@ -38,7 +38,9 @@ class Pipeline:
     Args:
         router: gives today's Router of a namespace id.
         handlers: in order; each takes part in the phases it has. Handlers need not inherit. One with ``special_only``
-            has nothing to do after the route unless the call was noted before it, or ``_special`` says so.
+            has nothing to do after the route unless the call was noted before it, or ``_special`` says so. One with
+            ``concerns`` (a plain function of the call) has nothing to do before it where that is False, and one with
+            ``log_note`` logs calls only that it left that note on.
         audit: without its request record nothing runs; without its response record nothing is answered.
         spend: counts one use of a limited token. Runs after the request record, for refused calls too.
         after: what a recorded answer still has to bring about before it leaves (seal, hand over).
@@ -59,10 +61,10 @@ class Pipeline:
         self._spend = spend
         self._after = after
         self._outsiders = bool(outsiders)
-        self._pre = [h.pre_route for h in handlers if _has(h, "pre_route")]
+        self._pre = [(getattr(h, "concerns", None), h.pre_route) for h in handlers if _has(h, "pre_route")]
         self._route = [h.route for h in handlers if _has(h, "route")]
         self._post = [(h.post_route, getattr(h, "special_only", False)) for h in handlers if _has(h, "post_route")]
-        self._log = [h.log for h in handlers if _has(h, "log")]
+        self._log = [(getattr(h, "log_note", ""), h.log) for h in handlers if _has(h, "log")]
 
     async def handle(self, request: Request) -> Response:
         """Walk ``request`` through the house.
@@ -71,7 +73,8 @@ class Pipeline:
             VaultError: refused or failed; already recorded when it reaches the caller.
         """
         try:
-            match, path = self._router(request.namespace).match(request.op, request.path)
+            router = self._router(request.namespace)
+            match, path = router.match(request.op, request.path)
         except VaultError as error:
             match, path = nowhere(error), request.path
         call = Call(request, match)
@@ -80,11 +83,14 @@ class Pipeline:
         outcome: Response | BaseException
         try:
             outcome = await self._walk(call)
+            if call.only_looks and path == request.path:
+                router.keep(request.op, request.path, match)
         except BaseException as error:
             outcome = error
         try:
-            for log in self._log:
-                await log(call, outcome)
+            for note, log in self._log:
+                if not note or note in call.notes:
+                    await log(call, outcome)
         except BaseException as error:
             outcome = error
         await self._audit.response(call, outcome)
@@ -99,13 +105,18 @@ class Pipeline:
         refusal: BaseException | None = call.request.fault
         if refusal is None:
             try:
-                for pre in self._pre:
+                for concerns, pre in self._pre:
+                    if concerns is not None and not concerns(call):
+                        continue
                     early = await pre(call)
                     if early is not None:
                         break
             except BaseException as error:
                 refusal = error
         noted = bool(call.notes)
+        request = call.request
+        if request.op in call.match.route.pure and not (noted or request.wrap_ttl or self._outsiders):
+            call.only_looks = True
         await self._audit.request(call, refusal)
         if LIMITED in call.notes:
             await self._spend(call)

@@ -10,6 +10,8 @@ from strongroom.errors import BadRequest, NotFound, UnsupportedOperation, Unsupp
 from strongroom.sdk.engine import Call, Engine, Match, Route
 from strongroom.sdk.request import Op, Response
 
+_KEPT = 4096  # matches that a router remembers
+_KEPT_PATH = 256  # characters of a path that is worth it
 _NOWHERE = Route(pattern="", ops={}, help="")  # needs a token, like any route that does not say otherwise
 
 
@@ -37,10 +39,11 @@ def mounted(
 class Router:
     """The mounts of one namespace at one moment. Never changed: a new mount table makes a new Router."""
 
-    __slots__ = ("_mounts",)
+    __slots__ = ("_known", "_mounts")
 
     def __init__(self, mounts: Sequence[Mounted]) -> None:
         self._mounts: Mapping[str, Mounted] = {m.path: m for m in mounts}
+        self._known: dict[tuple[Op, str], tuple[Match, str]] = {}  # see ``keep``
 
     @property
     def mounts(self) -> Mapping[str, Mounted]:
@@ -60,6 +63,17 @@ class Router:
 
         Never raises: a stranger must not learn from a 404 which mounts exist. The refusal waits in the Match.
         """
+        found = self._known.get((op, path))
+        return found if found is not None else self._match(op, path)
+
+    def keep(self, op: Op, path: str, match: Match) -> None:
+        """Remember where a path leads that somebody was allowed to use. Asking for others leaves nothing behind."""
+        if len(path) <= _KEPT_PATH and (op, path) not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[op, path] = match, path
+
+    def _match(self, op: Op, path: str) -> tuple[Match, str]:
         if op is Op.HELP and (asked := self._mounts.get(path.rstrip("/") + "/")) is not None:
             return _at(asked, _NOWHERE, {}, None), path  # help about the mount itself
         mount = self.mount_of(path)

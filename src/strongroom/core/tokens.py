@@ -69,6 +69,13 @@ class Tokens:
 
     # -- find ----------------------------------------------------------------------------------------------------
 
+    def known(self, token: str, stamp: int | None) -> Found | None:
+        """The live token, if it was seen to stand under this very ``stamp`` of the store, taken for this request."""
+        cached = self._cache.get(token)
+        if cached is None or stamp is None or cached.stamp != stamp:
+            return None
+        return None if cached.expires and self._now() >= cached.expires else cached.found
+
     async def find(self, token: str) -> Found | None:
         """The live token, or None: unknown, expired, used up, revoked, or an ancestor is."""
         cached = self._cache.get(token)

@@ -19,6 +19,12 @@ class AuditSink(Protocol):
         can be reserved again, so that at most one effect per process stands unanswered.
         """
 
+    def both(self, lines: bytes) -> None:
+        """Hand the two records of a call without effects to the kernel at once. Raises ``AuditFailed``.
+
+        A sink need not have this; ``request`` and ``response`` are called one after the other then.
+        """
+
     def reopen(self) -> None:
         """Close the target and open it anew (log rotation)."""
 

@@ -54,6 +54,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     facts: Callable[[Any, Any], Awaitable[Mapping[str, Any]]] | None = None  # (call, args) -> what policies may see
     rest_may_be_empty: bool = False
     name: str = ""  # operation name in the OpenAPI document; made from the pattern when empty
+    pure: frozenset[Op] = frozenset()  # operations that only look: nothing is changed anywhere before the answer leaves
     strict: bool = True  # warn about unknown fields; False where the body is free-form
 
     def compile(self) -> re.Pattern[str]:
@@ -91,6 +92,7 @@ class Call(msgspec.Struct):
     policy_results: Mapping[str, Any] | None = None  # what the authorizers decided, for the audit record
     notes: dict[str, Any] = {}  # what handlers of ``core`` remember between phases
     warnings: tuple[str, ...] = ()
+    only_looks: bool = False  # there is no effect but the answer, so both audit records may be written at once
 
     def __repr__(self) -> str:
         return f"Call({self.request!r})"

@@ -294,3 +294,50 @@ async def test_close(room: Room) -> None:
     await audit.response(of, Response())
     assert len(room.sinks.made["1"].lines) == 2
     assert room.sinks.made["1"].closed == 1
+
+
+async def test_a_call_that_only_looks_is_recorded_at_once_before_its_answer(room: Room) -> None:
+    audit = room.audit()
+    await audit.enable("one", "file", options={"file_path": "1"})
+    sink = room.sinks.made["1"]
+    of = call(who=caller())
+    of.only_looks = True
+    await audit.request(of, None)
+    assert sink.lines == [], "nothing has happened yet"
+    room.clock.time += 1
+    await audit.response(of, Response(data={"a": "b"}))
+    first, second = sink.records()
+    assert (first["type"], second["type"]) == ("request", "response")
+    assert first["time"] < second["time"], "each bears its own time"
+    assert of.notes == {}
+
+
+async def test_a_call_that_only_looks_is_answered_by_no_device_that_takes_nothing(room: Room) -> None:
+    audit = room.audit()
+    await audit.enable("one", "file", options={"file_path": "1"})
+    sink = room.sinks.made["1"]
+    sink.broken = "all"
+    of = call(who=caller())
+    of.only_looks = True
+    await audit.request(of, None)
+    with pytest.raises(AuditFailed):
+        await audit.response(of, Response(data={"a": "b"}))
+    sink.broken = ""
+    of = call(who=caller())
+    of.only_looks = True
+    await audit.request(of, BadRequest("no"))
+    await audit.response(of, BadRequest("no"))
+    assert [record.get("error") for record in sink.records()] == ["no", "no"]
+
+
+async def test_a_sink_that_can_take_both_at_once_is_asked_once(room: Room) -> None:
+    audit = room.audit()
+    await audit.enable("one", "file", options={"file_path": "1"})
+    taken: list[bytes] = []
+    room.sinks.made["1"].both = taken.append  # type: ignore[attr-defined]
+    of = call(who=caller())
+    of.only_looks = True
+    await _walk(audit, of)
+    assert len(taken) == 1
+    assert taken[0].count(b"\n") == 2
+    assert room.sinks.made["1"].lines == []

@@ -153,3 +153,87 @@ async def test_phases_that_a_handler_does_not_have_are_not_called():
 
     await pipeline(Bare()).handle(request())
     assert LINES == ["bare", "request record", "engine", "response record of Response"]  # nobody known, no use spent
+
+
+class Looker(Engine):
+    def routes(self) -> tuple[Route, ...]:
+        return (
+            Route(pattern="x", ops={Op.READ: self.read, Op.UPDATE: self.read}, pure=frozenset({Op.READ}), help="x"),
+        )
+
+
+class Noter(Book):
+    def __init__(self) -> None:
+        self.seen: list[bool] = []
+
+    async def request(self, call: Call, refusal: BaseException | None) -> None:
+        self.seen.append(call.only_looks)
+
+
+@pytest.mark.parametrize(
+    ("change", "looks"),
+    [({}, True), ({"wrap_ttl": 60}, False), ({"op": Op.UPDATE}, False)],
+    ids=["a read", "wrapped: a token is made", "a write"],
+)
+async def test_what_only_looks(change: dict[str, Any], looks: bool) -> None:
+    book = Noter()
+    router = _router(Looker())
+    await Pipeline(lambda ns: router, [], book, _nothing).handle(_request(**change))
+    assert book.seen == [looks]
+
+
+async def test_with_a_handler_from_outside_nothing_only_looks() -> None:
+    book, step = Noter(), Handler()
+    router = _router(Looker())
+    await Pipeline(lambda ns: router, [step], book, _nothing, outsiders=[step]).handle(_request())
+    await Pipeline(lambda ns: router, [step], book, _nothing).handle(_request())
+    assert book.seen == [False, True]
+
+
+async def test_a_limited_token_does_not_only_look() -> None:
+    class Limits(Handler):
+        async def pre_route(self, call: Call) -> Response | None:
+            call.notes[LIMITED] = True
+            return None
+
+    book = Noter()
+    router = _router(Looker())
+    await Pipeline(lambda ns: router, [Limits()], book, _nothing).handle(_request())
+    assert book.seen == [False]
+
+
+async def test_only_what_was_answered_is_remembered() -> None:
+    router = _router(Looker())
+
+    class Refuses(Handler):
+        async def pre_route(self, call: Call) -> Response | None:
+            raise PermissionDenied
+
+    with pytest.raises(PermissionDenied):
+        await Pipeline(lambda ns: router, [Refuses()], Noter(), _nothing).handle(_request())
+    assert not router._known
+    await Pipeline(lambda ns: router, [], Noter(), _nothing).handle(_request())
+    assert list(router._known) == [(Op.READ, "m/x")]
+    assert router.match(Op.READ, "m/x")[0] is router.match(Op.READ, "m/x")[0]
+
+
+async def test_a_step_that_is_not_concerned_is_passed_over() -> None:
+    class Never(Step):
+        def concerns(self, call: Call) -> bool:
+            return False
+
+    LINES.clear()
+    router = _router(Engine())
+    await Pipeline(lambda ns: router, [Never("a", fails="pre")], Book(), _nothing).handle(_request())
+    assert "pre a" not in LINES
+
+
+def _router(engine: Engine) -> Router:
+    return Router([mounted("m/", engine, kind="t", accessor="", uuid="", mount_class="secret", privileged=True)])
+
+
+def _request(**change: Any) -> Request:
+    return Request(**{"id": "r", "op": Op.READ, "path": "m/x", **change})
+
+
+async def _nothing(call: Call) -> None: ...

@@ -46,6 +46,7 @@ class KV1:
                     Op.SCAN: self.scan,
                 },
                 exists=self.exists,
+                pure=frozenset({Op.READ, Op.LIST, Op.SCAN}),
                 help="A secret: any JSON object, kept as it is. A write replaces the whole object. "
                 "A key named ttl tells readers, as lease_duration, how soon to read again.",
                 name="kv-path",

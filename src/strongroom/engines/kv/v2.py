@@ -38,6 +38,7 @@ from strongroom.sdk.request import Op, Response
 Handle = Callable[[Any, Any], Awaitable[Response]]
 
 FOLDERS = frozenset({"data", "metadata", "detailed-metadata", "subkeys", "delete", "undelete", "destroy"})
+LOOKS = frozenset({Op.READ, Op.LIST, Op.SCAN})
 GONE = Response(status=404, raw=b"")  # a patch of nothing: 404 without a body, as recorded from Vault
 PAGE = 100  # secrets read at a time for a detailed listing
 
@@ -111,6 +112,7 @@ class KV2:
                     Op.DELETE: self._guard(self.delete_newest),
                 },
                 exists=self.exists,
+                pure=LOOKS,
                 help="The versions of a secret: read one, write the next, merge into the newest, delete the newest.",
                 name="kv-data-path",
             ),
@@ -122,6 +124,7 @@ class KV2:
                 pattern="subkeys/{path...}",
                 args=SubkeysArgs,
                 ops={Op.READ: self._guard(self.subkeys)},
+                pure=LOOKS,
                 help="The keys of a secret, with null in the place of each value.",
                 name="kv-subkeys-path",
             ),
@@ -146,6 +149,7 @@ class KV2:
                     Op.SCAN: self._guard(self.scan),
                 },
                 exists=self.exists,
+                pure=LOOKS,
                 help="What is known of a secret besides its data, its settings, and the names of secrets in a folder. "
                 "A delete removes the secret with all its versions.",
                 name="kv-metadata-path",
