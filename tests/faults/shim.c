@@ -128,6 +128,8 @@ BYTES(pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, 
 VECTOR(writev, (int fd, const struct iovec *parts, int n), (fd, parts, n), (fd, &part, 1))
 VECTOR(pwritev, (int fd, const struct iovec *parts, int n, off_t at), (fd, parts, n, at), (fd, &part, 1, at))
 VECTOR(pwritev64, (int fd, const struct iovec *parts, int n, off64_t at), (fd, parts, n, at), (fd, &part, 1, at))
+VECTOR(pwritev64v2, (int fd, const struct iovec *parts, int n, off64_t at, int flags), (fd, parts, n, at, flags),
+       (fd, &part, 1, at, flags))
 VECTOR(pwritev2, (int fd, const struct iovec *parts, int n, off_t at, int flags), (fd, parts, n, at, flags),
        (fd, &part, 1, at, flags))
 

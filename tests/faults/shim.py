@@ -32,14 +32,15 @@ class Outcome:
     log: list[str]
 
 
-def build(folder: Path) -> Path | None:
-    """Compile the shim into ``folder``; its path, or None without Linux and a C compiler."""
+def build(folder: Path, source: Path = SOURCE) -> Path | None:
+    """Compile the shim (or another preloaded ``source``) into ``folder``; its path, or None without Linux and a C
+    compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
-    library = folder / "shim.so"
+    library = folder / f"{source.stem}.so"
     if not library.exists():
-        command = [compiler, "-O1", "-Wall", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
+        command = [compiler, "-O1", "-Wall", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
         subprocess.run(command, check=True, capture_output=True)
     return library
 

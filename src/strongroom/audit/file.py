@@ -85,7 +85,7 @@ class FileSink:
         self._fsync, self._offload = fsync, offload
         self._folder = open_folder(parts, audit_dir)
         try:
-            self._fd = open_file(parts[-1], self._folder)
+            self._fd = self._opened(self._folder)
         except BaseException:
             os.close(self._folder)
             raise
@@ -96,6 +96,17 @@ class FileSink:
         self._turn = threading.Lock()  # one line at a time: a repair must know which bytes are its own
         self._lock = threading.Lock()  # between fsync in its thread and reopen
         self._written = self._synced = self._lost = 0  # records
+
+    def _opened(self, folder: int, mine: int = -1) -> int:
+        """The target, its name on disk where its records are to be: flushing a file says nothing about its name."""
+        fd = open_file(self._parts[-1], folder, mine)
+        try:
+            if self._fsync:
+                os.fsync(folder)
+        except OSError as error:
+            os.close(fd)
+            raise BadRequest("the folder of file_path cannot be brought to disk") from error
+        return fd
 
     def request(self, line: bytes) -> None:
         with self._turn:
@@ -195,7 +206,7 @@ class FileSink:
         try:
             folder = open_folder(self._parts, self._audit_dir)
             try:
-                fd = open_file(self._parts[-1], folder, self._fd)
+                fd = self._opened(folder, self._fd)
             except BaseException:
                 os.close(folder)
                 raise

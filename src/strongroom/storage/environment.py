@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from strongroom.errors import StorageFailed
-from strongroom.storage.folder import private_file, private_folder
+from strongroom.storage.folder import private_file, private_folder, sync_folder
 
 T = TypeVar("T")
 FORMAT = 1
@@ -84,12 +84,14 @@ class Environment:
         """
         path, draft = os.path.join(self.path, "data.mdb"), os.path.join(self.path, "new")
         if _size(path):
+            if self._sync:
+                sync_folder(self.path)  # whoever made it may have been stopped, or be, before its name is on disk
             return
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)  # against other processes that come first too
             if _size(path):
-                return
+                return  # flushed by whoever held the lock
             shutil.rmtree(draft, ignore_errors=True)
             os.mkdir(draft, 0o700)
             os.chmod(draft, 0o700)

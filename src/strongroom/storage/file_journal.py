@@ -1,6 +1,6 @@
 """Commits of a file store: new files beside, a journal that names them, then renames.
 
-    1. each new entry is written to ``new.<n>`` and flushed; folders are made
+    1. each new entry is written to ``new.<revision>.<n>`` and flushed; folders are made
     2. ``journal.new`` (which new file goes where, what is deleted) is flushed and renamed to ``journal``, the folder
        flushed: from here on the commit is durable
     3. generation odd; renames and deletes; generation even: from here on it is visible
@@ -8,11 +8,15 @@
 
 All under the store's one lock. A failure before the end of 2 leaves nothing. One after it leaves the journal, which
 whoever takes the lock next brings to its end first. Layout: docs/formats/file-store.md.
+
+The removal of the journal is not flushed: after a power cut it may be back, among the new files of a commit that came
+later. So no name of a new file is ever used twice, as no revision is.
 """
 
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -101,11 +105,12 @@ class Journal:
         tree, lines = self._tree, []
         files: list[str] = []
         folders: set[str] = set()
+        latest = max(revision for revision, _ in plan.values())
         try:
             for key, (revision, value) in plan.items():
                 line: dict[str, Any] = {"key": key.decode(), "revision": revision}
                 if value is not None:
-                    line["new"] = f"new.{len(files)}"
+                    line["new"] = f"new.{latest}.{len(files)}"
                     files.append(line["new"])
                     self._write(line["new"], pack(key, revision, value))
                     folders.add(os.path.dirname(entry_path(key)))
@@ -138,8 +143,13 @@ class Journal:
         if all(self._present(line) for line in lines):
             shared[GENERATION] |= 1
             touched: set[str] = {""}
+            # Folders that the journal puts something into stay: made again, they would be on disk only after a flush.
+            stay = {"data", "long"}
             for line in lines:
-                touched |= self._apply(line)
+                if "new" in line:
+                    stay.update(_up(os.path.dirname(entry_path(line["key"].encode()))))
+            for line in lines:
+                touched |= self._apply(line, stay)
             shared[REVISION] = max(shared[REVISION], *(line["revision"] for line in lines))
             shared[GENERATION] += 1
             for folder in touched:
@@ -157,7 +167,7 @@ class Journal:
         found = self._tree.entry(line["key"].encode())
         return found is not None and found[0] == line["revision"]
 
-    def _apply(self, line: dict[str, Any]) -> set[str]:
+    def _apply(self, line: dict[str, Any], stay: set[str]) -> set[str]:
         """Rename or delete; the folders whose names changed."""
         tree, path = self._tree, entry_path(line["key"].encode())
         folder = os.path.dirname(path)
@@ -167,28 +177,26 @@ class Journal:
                 os.rename(tree.at(line["new"]), tree.at(path))
             return touched | {folder}
         found = tree.file(path)
-        if found is None or found[1] > line["revision"]:
-            return set()
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(tree.at(path))
-        with suppress(OSError):  # the folder holds something else, or is gone
-            while folder not in ("data", "long"):
-                os.rmdir(tree.at(folder))
-                self._ready.discard(folder)
-                folder = os.path.dirname(folder)
+        if found is not None and found[1] <= line["revision"]:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.unlink(tree.at(path))
+            with suppress(OSError):  # the folder holds something else, or is gone
+                while folder not in stay:
+                    os.rmdir(tree.at(folder))
+                    self._ready.discard(folder)
+                    folder = os.path.dirname(folder)
+        # Flushed even where nothing is left to do: whoever did it may have been stopped before the flush.
         while not os.path.isdir(tree.at(folder)):
             folder = os.path.dirname(folder)
         return {folder}
 
     def _ready_folders(self, folders: set[str]) -> None:
         """Make folders and flush all above them, once for each in the life of this object."""
-        unsure: set[str] = set()
+        made: set[str] = set()
         for folder in folders:
-            self._make_folders(folder)
-            while folder and folder not in self._ready:
-                unsure.add(folder)
-                folder = os.path.dirname(folder)
-        for above in {os.path.dirname(folder) for folder in unsure}:
+            made |= self._make_folders(folder)  # also one that was ready: another process may have removed it since
+        unsure = {name for folder in folders for name in _up(folder)} - self._ready
+        for above in made | {os.path.dirname(name) for name in unsure}:
             self._flush(above)
         self._ready |= unsure
 
@@ -264,3 +272,10 @@ class Journal:
         for name in os.listdir(self._tree.path):
             if name.startswith("new.") or name.endswith(".new"):
                 os.unlink(self._tree.at(name))
+
+
+def _up(folder: str) -> Iterator[str]:
+    """A folder and those above it, below the store's own."""
+    while folder:
+        yield folder
+        folder = os.path.dirname(folder)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 
 from strongroom.errors import BadRequest, StorageFailed
 
@@ -28,6 +29,11 @@ def private_folder(path: str, what: str) -> str:
     if found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         raise StorageFailed(f"the folder of the {what} lets other users in (mode {mode:04o}); run: chmod 700 {path}")
+    try:
+        if not os.listdir(path):
+            _sync_names(path)
+    except OSError as error:
+        raise StorageFailed(f"the folder of the {what} cannot be brought to disk: {error.strerror}") from error
     return path
 
 
@@ -42,7 +48,17 @@ def _make(path: str) -> None:
     except FileExistsError:
         return
     os.chmod(path, 0o700)  # the umask may have taken some of ours
-    sync_folder(parent)
+
+
+def _sync_names(path: str) -> None:
+    """Put the name of an empty folder on disk, and of those above it that may be of our making.
+
+    Before anything is in it: whoever made it may have been stopped before this, and nobody asks again later.
+    """
+    while os.stat(path).st_uid == os.geteuid() and (parent := os.path.dirname(path)) != path:
+        with suppress(PermissionError):
+            sync_folder(parent)
+        path = parent
 
 
 def private_file(path: str, *, flags: int = os.O_RDWR) -> int:
