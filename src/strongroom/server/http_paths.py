@@ -45,8 +45,8 @@ _PLAIN_READ = re.compile(rb"/v1/([A-Za-z0-9_\-~.:@!$&'()*+,;=/]{1,1024})")
 
 def read_target(method: bytes, target: bytes) -> Target:
     """The meaning of ``method target`` (RFC 9112 section 3). Never raises: what is wrong is in ``fault``."""
-    if method == b"GET" and (plain := _PLAIN_READ.fullmatch(target)) is not None:
-        path = plain[1].decode("ascii")
+    if method == b"GET" and (match := _PLAIN_READ.fullmatch(target)) is not None:
+        path = match[1].decode("ascii")
         if "//" not in path and "/." not in path and path[0] not in "/." and path[-1] != "/":
             return Target(Op.READ, path, {})  # what ``canonical`` would say, sooner
     path_part, _, query = target.partition(b"?")
