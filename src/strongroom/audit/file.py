@@ -74,8 +74,8 @@ class FileSink:
     """One target as seen by one process. ``parts`` are the target's components below ``audit_dir``."""
 
     __slots__ = (
-        "_audit_dir", "_each", "_failed", "_fd", "_folder", "_fsync", "_lock", "_lost", "_offload", "_open", "_parts",
-        "_room", "_synced", "_turn", "_written",
+        "_audit_dir", "_each", "_failed", "_fd", "_folder", "_fsync", "_limit", "_lock", "_lost", "_offload", "_open",
+        "_parts", "_room", "_synced", "_turn", "_written",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +90,7 @@ class FileSink:
             os.close(self._folder)
             raise
         self._room = Room(self._folder)
+        self._limit = _size_limit()
         self._open = 0  # request records whose response record is still to come
         self._each = PAGE  # room that one of these responses may need, bytes
         self._failed = False  # the last record was not taken whole
@@ -139,8 +140,10 @@ class FileSink:
         self._each = max(self._each, 2 * size)
         need = (self._open + 1) * self._each
         try:
-            limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-            if limit != resource.RLIM_INFINITY and os.fstat(self._fd).st_size + size + need > limit:
+            if self._failed:
+                self._limit = _size_limit()  # of old, unless something went wrong: this is on the way of every write
+            limit = self._limit
+            if limit is not None and os.fstat(self._fd).st_size + size + need > limit:
                 raise OSError(errno.EFBIG, "file size limit")
             self._room.hold(need)
         except OSError as error:
@@ -256,3 +259,9 @@ class FileSink:
             for fd in (self._fd, self._folder):
                 os.close(fd)
             self._fd = self._folder = -1
+
+
+def _size_limit() -> int | None:
+    """How large a file of this process may become, in bytes."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit

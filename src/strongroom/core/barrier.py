@@ -15,6 +15,7 @@ from strongroom.sdk.storage import Backend, Entry, Pairs, Write
 
 MAX_ENTRY_SIZE = 1024 * 1024  # bytes in clear
 _HEADER = aead.HEADER
+_NONCE = aead.NONCE_BYTES
 
 
 class Barrier:
@@ -155,6 +156,7 @@ class Barrier:
             raise Sealed
         term, head, cipher = active
         sealed, count = [], 0
+        nonces = self._rng(_NONCE * len(writes))  # one call to the system for all of a commit
         for write in writes:
             key, value = write.key, write.value
             if key in RESERVED or key in CLEAR:
@@ -162,7 +164,8 @@ class Barrier:
             if value is not None:
                 if len(value) > self._max_entry:
                     raise BadRequest(f"an entry of {len(value)} bytes is over the limit of {self._max_entry}")
-                value = aead.seal(cipher, head, key, value, rng=self._rng)
+                at = _NONCE * count
+                value = aead.seal_with(nonces[at : at + _NONCE], cipher, head, key, value)
                 count += 1
             sealed.append(Write(key, value))
         return sealed, self._keyring.count(term, count)

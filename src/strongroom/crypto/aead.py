@@ -50,7 +50,11 @@ def header(term: int) -> bytes:
 
 def seal(cipher: AESGCM, head: bytes, key: str, plaintext: bytes | memoryview, *, rng: Rng = os.urandom) -> bytes:
     """``plaintext`` sealed for the key path ``key``: ``OVERHEAD`` bytes longer. ``head`` is from ``header``."""
-    nonce = rng(NONCE_BYTES)
+    return seal_with(rng(NONCE_BYTES), cipher, head, key, plaintext)
+
+
+def seal_with(nonce: bytes, cipher: AESGCM, head: bytes, key: str, plaintext: bytes | memoryview) -> bytes:
+    """``seal`` with a nonce (12 random bytes) that is used for nothing else."""
     return head + nonce + cipher.encrypt(nonce, plaintext, head + key.encode())
 
 

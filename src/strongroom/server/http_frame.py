@@ -14,7 +14,7 @@ from strongroom.server.http_settings import DoorSettings, Limits
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")  # RFC 9110 section 5.6.2; no real method is longer
 # A request line that llhttp takes and that means nothing special: only then may headers be known already.
-_PLAIN_GET = re.compile(rb"GET (/[A-Za-z0-9_\-~.:@!$&'()*+,;=/?%]{0,1024}) HTTP/1\.1\r\n")
+_PLAIN_LINE = re.compile(rb"(GET|POST|PUT) (/[A-Za-z0-9_\-~.:@!$&'()*+,;=/?%]{0,1024}) HTTP/1\.1\r\n")
 _BARE_LF = re.compile(rb"(?:^|[^\r])\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n]*)?\r\n")
 _LINE = re.compile(rb"(?:\r\n)?([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~]{1,16384}) HTTP/1\.[01]\r\n")
@@ -43,6 +43,7 @@ class Framer:
     __slots__ = (
         "_block",
         "_chunk",
+        "_direct",
         "_known",
         "_limits",
         "_names",
@@ -63,8 +64,9 @@ class Framer:
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
         self._parts: list[bytes] = []
-        self._block = b""  # the headers of the last plain GET of this connection...
-        self._known: tuple[Head, object] | None = None  # ...what llhttp made of them, and the names that counted
+        self._block = b""  # the headers of the last plain message of this connection...
+        # ...what llhttp made of them, the names that counted, and how many bytes of body they announced
+        self._known: tuple[Head, object, int] | None = None
         self.reset(settings)
 
     def reset(self, settings: DoorSettings) -> None:
@@ -74,7 +76,7 @@ class Framer:
         self._chunk = self._trailers = 0
         self.head: Head | None = None
         self.fault: VaultError | None = None
-        self.headers_done = self.complete = False
+        self.headers_done = self.complete = self._direct = False
         self.keep_alive = False
         self.received = 0  # bytes of body kept
         self.remaining = 0  # bytes of body (or of a chunk with its CRLF) still to come
@@ -123,6 +125,8 @@ class Framer:
             return buffer
         if self._chunk:
             return self._feed_chunks(buffer)
+        if self._direct:
+            return self._take_body(buffer)
         part, rest = (
             (buffer, b"") if len(buffer) <= self.remaining else (buffer[: self.remaining], buffer[self.remaining :])
         )
@@ -142,14 +146,18 @@ class Framer:
             return buffer
         if end > self._limits.max_head:
             self._too_long(buffer, space)
-        line = _PLAIN_GET.match(buffer)
+        line = _PLAIN_LINE.match(buffer)
         if line is not None and self._known is not None and buffer[line.end() : end] == self._block:
-            known, names = self._known
-            if names is self._names:  # llhttp judged these very bytes before, after a line as plain as this one
-                known.target = line[1]  # the request it was made for is answered: one at a time
+            known, names, length = self._known
+            if names is self._names and known.method == line[1]:
+                # llhttp judged these very bytes before, after a line as plain as this one. The request they were
+                # read for is answered: one at a time.
+                known.target = line[2]
                 self.head = known
-                self.headers_done = self.complete = self.keep_alive = True
+                self.headers_done = self.keep_alive = True
                 self.version = "1.1"
+                self.remaining = length
+                self.complete, self._direct = not length, bool(length)
                 return buffer[end:]
         method = buffer[:space]
         if not _TOKEN.fullmatch(method):
@@ -168,9 +176,19 @@ class Framer:
         if not self.headers_done:
             raise Malformed("headers are incomplete")
         self._judge()
-        if line is not None and self.complete and self.keep_alive and self.head.fault is None:
-            self._block, self._known = buffer[line.end() : end], (self.head, self._names)
+        plain = self.complete or not (self._chunk or self.head.expect)
+        if line is not None and plain and self.keep_alive and self.head.fault is None and self.fault is None:
+            self._block, self._known = buffer[line.end() : end], (self.head, self._names, self.remaining)
         return buffer[end:]
+
+    def _take_body(self, buffer: bytes) -> bytes:
+        """A body of known length behind a known head: nothing in it is llhttp's to judge (RFC 9112 section 6.2)."""
+        part = buffer[: self.remaining]
+        self._parts.append(part)
+        self.received += len(part)
+        self.remaining -= len(part)
+        self.complete = not self.remaining
+        return buffer[len(part) :]
 
     def _check_incomplete(self, buffer: bytes, space: int) -> None:
         """Refuse at once what can become no request, instead of waiting for its end."""

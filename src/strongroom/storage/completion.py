@@ -60,6 +60,12 @@ class Completion:
                     yield from future
         self.result()
 
+    def await_in(self, loop: AbstractEventLoop) -> "Future[None]":
+        """A future of ``loop`` that is done when the outcome is known, for ``result`` to tell. Before it is settled."""
+        future = loop.create_future()
+        self._address = loop, future
+        return future
+
     def done(self) -> bool:
         """Whether the outcome is known."""
         return self._done

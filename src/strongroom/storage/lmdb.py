@@ -16,7 +16,6 @@ import lmdb
 from strongroom.errors import Conflict, StorageFailed
 from strongroom.sdk.storage import Backend, Entry, Pairs, Write
 from strongroom.storage.changes import Changes
-from strongroom.storage.completion import loop_here
 from strongroom.storage.environment import MAX_READERS, REVISION_KEY, Environment, failed
 from strongroom.storage.group import GroupWriter, Job, Take, WriteBatch
 from strongroom.storage.keyspace import CHUNK, Walk, place, pointers, prune
@@ -128,8 +127,8 @@ class LmdbStore:
 
     async def commit(self, writes: Sequence[Write], *, expect: Mapping[str, int] = {}) -> None:
         job, link = Job(writes, expect), self._link
-        if link is not None and not link.lost and link.loop is loop_here():
-            await link.submit(job)
+        if link is not None and link.here():
+            await link.commit(job)
             self._changes.happened()
         else:
             await self._writer.submit(job)

@@ -14,6 +14,7 @@ import struct
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 
 import msgspec
 
@@ -65,7 +66,7 @@ class WriterLink:
 
     Args:
         sock: connected with a ``SharedWriter``; taken over.
-        loop: whose thread calls ``submit``.
+        loop: the running one.
         otherwise: commits a job that could not be sent, once the writer is gone.
     """
 
@@ -76,15 +77,21 @@ class WriterLink:
         self._sent: deque[list[Job]] = deque()  # waiting for an answer
         self._out = b""  # what the socket did not take yet
         self._inbox = _Inbox()
+        self._thread = get_ident()
         self.lost = False
         loop.add_reader(sock.fileno(), self._readable)
 
-    def submit(self, job: Job) -> Completion:
-        """Queue a commit. The loop's thread only."""
+    def here(self) -> bool:
+        """Whether this is the thread of the link's loop, in which commits may be submitted, and the writer is there."""
+        return not self.lost and get_ident() == self._thread
+
+    async def commit(self, job: Job) -> None:
+        """Send a commit with the others of this turn, and wait for its outcome."""
         if not self._turn:
             self.loop.call_soon(self._send)
         self._turn.append(job)
-        return job.completion
+        await job.completion.await_in(self.loop)
+        job.completion.result()
 
     def _send(self) -> None:
         jobs, self._turn = self._turn, []

@@ -12,6 +12,10 @@ REQUESTS = [
     b"LIST /v1/b/ HTTP/1.1\r\nHost: x\r\nX-Vault-Token: t\r\n\r\n",
     b"SCAN /v1/c HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /v1/d HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /v1/dd HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /",
+    b"PUT /v1/ddd HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n\r\n\r\n0",
+    b"GET /v1/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /v1/d HTTP/1.1\r\nHost: x\r\n\r\n",
     b"PUT /v1/e HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     b"BREW /v1/f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1f;e=1\r\n" + b"z" * 31
     + b"\r\n0\r\nTrailer: x\r\n\r\n",
@@ -127,3 +131,39 @@ def test_other_settings_make_headers_be_read_anew() -> None:
     framer.reset(DoorSettings(kept_headers=frozenset({"x-mine"})))
     framer.feed(message)
     assert framer.head is not None and framer.head.kept == {"x-mine": "1"}
+
+
+def test_a_body_behind_known_headers_is_not_judged_and_not_overrun() -> None:
+    """What looks like a request belongs to the body as long as its length says so; the next message is seen whole."""
+    framer = Framer(Limits(), DoorSettings())
+    head = b"POST /v1/%b HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n"
+    bodies = [b"a" * 20, b"GET /v1/evil HTTP/1.", b"\x00" * 20]
+    buffer = b"".join(head % b"%d" % number + body for number, body in enumerate(bodies))
+    seen = []
+    while buffer:
+        buffer = framer.feed(buffer)
+        if framer.complete:
+            assert framer.head is not None and framer.keep_alive
+            seen.append((framer.head.target, framer.body(), framer.remaining))
+            framer.reset(DoorSettings())
+    assert seen == [(b"/v1/%d" % number, body, 0) for number, body in enumerate(bodies)]
+    assert framer._known is not None, "the positive control: they were known"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\nContent-Length: 1\r\n", b"Connection: close\r\n"],
+)
+def test_what_needs_llhttp_each_time_is_never_known(extra: bytes) -> None:
+    framer = Framer(Limits(), DoorSettings())
+    framer.feed(b"POST /v1/a HTTP/1.1\r\nHost: x\r\n" + extra + b"\r\n")
+    assert framer.headers_done
+    assert framer._known is None
+
+
+def test_a_body_over_the_limit_is_refused_each_time() -> None:
+    framer = Framer(Limits(max_request_size=4), DoorSettings())
+    for _ in range(2):
+        framer.feed(b"POST /v1/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        assert framer.fault is not None
+        framer = Framer(Limits(max_request_size=4), DoorSettings())

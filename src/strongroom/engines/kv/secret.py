@@ -3,7 +3,7 @@
 Layout: docs/formats/kv.md. Times are nanoseconds since the Unix epoch, UTC; 0 means "not set".
 """
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -106,7 +106,7 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 def new_secret(now: int) -> Secret:
-    return Secret(LAYOUT, secrets.token_hex(12), created=now, updated=now)
+    return Secret(LAYOUT, os.urandom(12).hex(), created=now, updated=now)
 
 
 def add_version(secret: Secret, data: bytes, *, now: int, config: Config) -> Edit:
