@@ -147,6 +147,13 @@ class Unavailable(VaultError):
     retryable = True
 
 
+class Unreachable(VaultError):
+    """What a plug-in asked outside did not answer, or may not be asked."""
+
+    status = 502
+    retryable = True
+
+
 def wrapped(message: str) -> str:
     """``message`` in the multi-error form clients match on: ``1 error occurred:\\n\\t* ...\\n\\n``."""
     return f"1 error occurred:\n\t* {message}\n\n"

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from strongroom.errors import VaultError
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Caller, Op, Request, Response
 from strongroom.sdk.storage import Storage
 
@@ -37,6 +38,7 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     max_lease_ttl: int = 2764800  # seconds, effective
     token_type: str = "default-service"  # of an auth mount
     offload: Callable[[Callable[[], Any]], Awaitable[Any]] = run_inline  # runs CPU-heavy work off the loop
+    fetch: Fetch = nowhere  # HTTP to the outside
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = ROOT_NAMESPACE  # namespace id
     remote_port: int = 0
     headers: Mapping[str, str] = {}  # lower-case names; only those a handler may look at
+    certificate: bytes = b""  # the client's TLS certificate in DER, as the listener or a trusted proxy gave it
     fault: VaultError | None = None
 
     def __repr__(self) -> str:
@@ -74,6 +75,8 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] | None = None
     display_name: str = ""
     alias: str = ""  # the name that this login is known by at its mount, folded
+    alias_metadata: Mapping[str, str] | None = None  # kept with the alias, and refreshed by each login
+    group_aliases: tuple[str, ...] = ()  # names of external groups at this mount that the login proves
     ttl: int = 0
     max_ttl: int = 0
     explicit_max_ttl: int = 0
@@ -158,7 +161,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     ttl: int = 0  # seconds at creation or last renewal; 0 = never expires
     orphan: bool = True
     root: bool = False  # holds the root policy: exempt from every policy check
-    mfa: tuple[str, ...] = ()
+    mfa: tuple[str, ...] = ()  # ids of the MFA methods that the login passed
+    entity_name: str = ""  # "" without an entity
+    groups: tuple[str, ...] = ()  # names of the identity groups, direct and inherited, sorted
+    auth_type: str = ""  # of the auth mount that made the token: "approle"
+    auth_path: str = ""  # and where it is: "auth/approle/"
 
     def __repr__(self) -> str:
         return f"Caller(display_name={self.display_name!r}, policies={self.policies!r})"
