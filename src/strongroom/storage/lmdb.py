@@ -142,7 +142,7 @@ class LmdbStore:
                 commits it is for.
         """
         if self._link is not None:
-            self._link.close()
+            self._link.leave()  # what is under way is still answered there
         self._link = WriterLink(sock, asyncio.get_running_loop(), self._writer.submit)
 
     def last_revision(self) -> int:
@@ -164,9 +164,15 @@ class LmdbStore:
         return self._changes.watch(self, prefix)
 
     async def close(self) -> None:
-        if self._link is not None:
-            self._link.close()
-        self._end()
+        link = self._link
+        try:
+            if link is not None and link.loop is loop_here():
+                link.leave()
+                await link.closed
+        finally:
+            if link is not None:
+                link.close()
+            self._end()
 
 
 def _raw(text: str) -> bytes:
