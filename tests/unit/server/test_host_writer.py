@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from server_fixture import Server, development
+from server_fixture import Server, development, environment, free_port
 from server_fixture import running as serving
 from server_process import running, until
 from strongroom import Vault
@@ -255,6 +256,26 @@ def test_a_sealed_worker_does_not_need_it(tmp_path: Path) -> None:
         with stopped(writer_of(server)):
             server.initialize()
         server.unseal()
+
+
+def test_a_development_server_that_keeps_its_data_has_one(tmp_path: Path) -> None:
+    """As ``make serve`` starts it: unsealed by itself, before there is a writer."""
+    port = free_port()
+    argv = [sys.executable, "-m", "strongroom.server", "--development", "data", "--listen", f"127.0.0.1:{port}"]
+    environ = {**environment(), "STRONGROOM_WORKERS": "2"}
+    with (tmp_path / "server.log").open("ab") as told:
+        process = subprocess.Popen(argv, cwd=tmp_path, env=environ, stdout=told, stderr=told)
+    server = Server(process, f"http://127.0.0.1:{port}", tmp_path)
+    try:
+        until(lambda: server.call("GET", "sys/seal-status")[1]["sealed"] is False, 30, "it unseals itself")
+        server.token = json.loads((tmp_path / "data" / "development-keys.json").read_text())["root_token"]
+        assert server.call("DELETE", "sys/mounts/secret")[0] == 204
+        assert server.call("POST", "sys/mounts/secret", {"type": "kv"})[0] == 204
+        writer = writer_of(server)
+        until(lambda: all_write_through(server, writer), 30, "every worker commits through it")
+    finally:
+        server.end()
+    assert not running(writer)
 
 
 def test_a_development_server_has_none(tmp_path: Path) -> None:
