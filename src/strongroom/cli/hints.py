@@ -68,6 +68,12 @@ def hint_for(error: VaultError) -> str:
 
 
 def _refusal_hint(error: Refused) -> str:
+    hint = _plain_refusal_hint(error)
+    denial = error.answer.headers.get("x-strongroom-denial", "")
+    return hint + (f"\nan operator can tell why: strongroom policy explain {denial}" if denial and hint else "")
+
+
+def _plain_refusal_hint(error: Refused) -> str:
     text = " ".join(error.messages)
     path = error.call.path.removeprefix(_MOUNT_OF)
     if error.code == 503 and "sealed" in text:

@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
+from strongroom.core.denials import HEADER as DENIAL
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
 from strongroom.core.leases import LeaseStep
@@ -20,6 +21,7 @@ from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
 from strongroom.core.shares import KeyShares
 from strongroom.core.token_auth import TokenAuth, TokenCheck
+from strongroom.core.visible import VisibleLists
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
@@ -141,13 +143,14 @@ class Core:
             Facts(),
             *self._guards,
             Policies(lambda ns: self.space(ns).policies),
+            VisibleLists(self.space),
             *self._custom,
             tokens,
             LeaseStep(self.space),
             Wrapping(self.space),
             Warnings(),
         ]
-        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom)
+        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom, self._denied)
 
     def add_handler(self, handler: Any) -> None:
         """Put ``handler`` behind the built-in checks and before the request record."""
@@ -193,6 +196,12 @@ class Core:
         if change == "sealing":
             await self.seal()
         return response
+
+    def _denied(self, call: Call, error: VaultError) -> None:
+        """Give a refusal the id by which ``sys/policies/explain`` knows it."""
+        space = self.spaces.get(call.request.namespace)
+        if space is not None:
+            error.headers = {DENIAL: space.denials.seal(call)}
 
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""

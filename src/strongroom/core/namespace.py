@@ -1,19 +1,21 @@
 """One namespace at work: its tokens, mounts, policies, leases and settings, kept fresh by its epoch."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.denials import Denials
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.policies import PolicyLanguage, PolicyStore
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
-from strongroom.errors import Conflict, VaultError
+from strongroom.errors import Conflict, NotFound, VaultError
+from strongroom.sdk.request import Caller
 from strongroom.sdk.storage import Write
 
 
@@ -44,6 +46,7 @@ class Namespace:
         )
         self.policies = PolicyStore(storage, namespace, parts.language)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
+        self.denials = Denials(tokens.derived_key(b"denial"), parts.now)
         self.settings = Settings()
         self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
@@ -102,6 +105,18 @@ class Namespace:
                     await self.leases.revoke(lease_id, force=force)
                 done += 1
         return done
+
+    async def known(self, caller: Caller) -> Caller:
+        """``caller`` as it is known today."""
+        return caller
+
+    async def entity_caller(self, name: str) -> Caller:
+        """Whoever bears the entity ``name`` (or its id), by what the entity alone gives. Raises NotFound."""
+        raise NotFound("no such entity")
+
+    async def holders(self, policies: Sequence[str]) -> dict[str, Any]:
+        """The entities and groups that hold one of ``policies``."""
+        return {"entities": [], "groups": []}
 
     async def remember_migration(self, name: str, done: dict[str, str], *, keep: int) -> None:
         """Keep how a mount move went, for the ``keep`` latest moves."""

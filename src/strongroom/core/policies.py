@@ -17,6 +17,7 @@ from strongroom.sdk.storage import Storage, Write
 _MAX_ACLS = 4096
 _MAX_GRANTED = 4096
 _BUILT_IN = "response-wrapping"
+_MAX_SHOWN = 20  # failed tests that an error names
 
 
 class Acl(Protocol):
@@ -49,11 +50,21 @@ class PolicyLanguage(Protocol):
     def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
         """One Acl of parsed policies, templates filled in from ``identity``."""
 
+    def explain(self, policies: Sequence[Any], identity: Mapping[str, Any], question: Question) -> dict[str, Any]:
+        """How parsed policies decide: rule, places, and the least that would allow it (``policy/explain.py``)."""
+
+    def check(self, policy: Any, tests: str) -> list[str]:
+        """The expectations ``tests`` that ``policy`` alone does not meet, a sentence each. Raises BadRequest."""
+
+    def lint(self, policy: Any, mounts: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Warnings about ``policy``."""
+
 
 class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str
     modified: float = 0.0
     version: int = 1
+    tests: str = ""  # expectations that every later text must meet too
 
 
 class PolicyStore:
@@ -86,9 +97,29 @@ class PolicyStore:
         return acl
 
     async def _build(self, caller: Caller) -> Acl:
+        return self._language.compile(*await self._of(caller))
+
+    async def _of(self, caller: Caller) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The caller's policies, and what their templates are filled in from."""
         identity: Mapping[str, Any] = {}
         found = [policy for name in caller.policies if (policy := await self.parsed(name)) is not None]
-        return self._language.compile(found, identity)
+        return found, identity
+
+    async def explain(self, caller: Caller, question: Question) -> dict[str, Any]:
+        """How the caller's ACL policies decide (``PolicyLanguage.explain``)."""
+        return self._language.explain(*await self._of(caller), question)
+
+    def explain_one(self, policy: Any, question: Question) -> dict[str, Any]:
+        """How one parsed policy alone decides."""
+        return self._language.explain([policy], {}, question)
+
+    def lint(self, policy: Any, mounts: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Warnings about a parsed policy."""
+        return self._language.lint(policy, mounts)
+
+    def parse(self, name: str, text: str) -> Any:
+        """A policy that is not stored. Raises BadRequest."""
+        return self._language.parse(name, text)
 
     async def parsed(self, name: str) -> Any:
         """The parsed policy, or None if there is none of that name."""
@@ -115,16 +146,24 @@ class PolicyStore:
             names += page
         return sorted({*names, "root"})
 
-    async def put(self, name: str, text: str, now: float) -> None:
-        """Store a policy that parses.
+    async def put(self, name: str, text: str, now: float, *, tests: str | None = None) -> None:
+        """Store a policy that parses and meets its tests.
+
+        Args:
+            tests: expectations (``policy/expectations.py``) that replace those stored with the policy; None keeps them.
 
         Raises:
-            BadRequest: the name is reserved or the text is not a policy (the message says where).
+            BadRequest: the name is reserved, the text is not a policy (the message says where), or it fails a test.
         """
         if name == "root" or name == _BUILT_IN:
             raise BadRequest(f'cannot update "{name}" policy')
-        self._language.parse(name, text)
-        await self._commit(Write(layout.policy(self._ns, name), _encode(text, now)))
+        policy = self._language.parse(name, text)
+        if tests is None:
+            stored = await self.get(name)
+            tests = stored.tests if stored is not None else ""
+        if tests and (failed := self._language.check(policy, tests)):
+            raise BadRequest("the policy fails its tests, nothing was stored", *failed[:_MAX_SHOWN])
+        await self._commit(Write(layout.policy(self._ns, name), _encode(text, now, tests)))
 
     async def delete(self, name: str) -> None:
         """Forget a policy. Raises BadRequest for the reserved ones."""
@@ -139,8 +178,8 @@ class PolicyStore:
         self.forget()
 
 
-def _encode(text: str, now: float) -> bytes:
-    return msgspec.json.encode(StoredPolicy(text=text, modified=now))
+def _encode(text: str, now: float, tests: str = "") -> bytes:
+    return msgspec.json.encode(StoredPolicy(text=text, modified=now, tests=tests))
 
 
 def default_policies(namespace: str, now: float, text: str) -> list[Write]:

@@ -5,6 +5,7 @@ use, so taking away one entry ends a whole subtree at once; removing what hangs 
 """
 
 import contextlib
+import hmac
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -62,6 +63,10 @@ class Tokens:
         self._secrets = keys
         self._now = now
         self._cache = _Cache()
+
+    def derived_key(self, label: bytes) -> bytes:
+        """32 bytes for another use, bound to this namespace's token store (HMAC-SHA-256 of ``label``)."""
+        return hmac.digest(self._secrets.batch, label, "sha256")
 
     def hash(self, text: str) -> str:
         """The name under which a token or accessor is stored."""

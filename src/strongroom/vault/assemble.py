@@ -17,8 +17,12 @@ from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
+from strongroom.policy.expectations import failures, parse_expectations
+from strongroom.policy.explain import explain
+from strongroom.policy.lint import lint
 from strongroom.policy.templating import render
 from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
+from strongroom.sdk.policy import Question
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
@@ -47,6 +51,15 @@ class Language:
 
     def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
         return Acl([render(policy, identity) for policy in policies])
+
+    def explain(self, policies: Sequence[Any], identity: Mapping[str, Any], question: Question) -> dict[str, Any]:
+        return explain([render(policy, identity) for policy in policies], question)
+
+    def check(self, policy: Any, tests: str) -> list[str]:
+        return failures([render(policy, {})], parse_expectations(tests))
+
+    def lint(self, policy: Any, mounts: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [msgspec.to_builtins(finding) for finding in lint(policy, mounts)]
 
 
 class IdentityPlaceholder:
