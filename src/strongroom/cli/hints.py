@@ -68,12 +68,6 @@ def hint_for(error: VaultError) -> str:
 
 
 def _refusal_hint(error: Refused) -> str:
-    hint = _plain_refusal_hint(error)
-    denial = error.answer.headers.get("x-strongroom-denial", "")
-    return hint + (f"\nan operator can tell why: strongroom policy explain {denial}" if denial and hint else "")
-
-
-def _plain_refusal_hint(error: Refused) -> str:
     text = " ".join(error.messages)
     path = error.call.path.removeprefix(_MOUNT_OF)
     if error.code == 503 and "sealed" in text:
@@ -90,7 +84,9 @@ def _plain_refusal_hint(error: Refused) -> str:
     if error.code == 403:
         if path.startswith("auth/token/") and path.endswith("-self"):
             return "the token is missing, unknown or expired; log in again with: strongroom login"
-        return f"log in with: strongroom login, or see what the token may do: strongroom token capabilities {path}"
+        hint = f"log in with: strongroom login, or see what the token may do: strongroom token capabilities {path}"
+        denial = error.answer.headers.get("x-strongroom-denial", "")
+        return hint + (f"\nan operator can tell why: strongroom policy explain {denial}" if denial else "")
     if error.code == 404 and "no handler for route" in text:
         return "strongroom secrets list shows the mounts"
     if error.code == 404 and any("versioned" in warning for warning in error.warnings):
