@@ -26,6 +26,7 @@ from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
 from strongroom.sdk.engine import Call, Engine, Mount
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE, Request, Response
 from strongroom.sdk.storage import Backend, NoStorage, Write
 
@@ -105,9 +106,10 @@ class Core:
         guards: Sequence[Any] = (),
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
     ) -> None:
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
-        self.now, self.offload = now, offload
+        self.now, self.offload, self.fetch = now, offload, fetch
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
         self.barrier: Barrier | None = None
         self.spaces: dict[str, Namespace] = {}
@@ -276,6 +278,7 @@ class Core:
                 mac_key=secrets[0].value if secrets[0] is not None else b"",
                 now=self.now,
                 offload=self.offload,
+                fetch=self.fetch,
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)

@@ -14,6 +14,7 @@ from strongroom.core.router import Mounted, Router, mounted
 from strongroom.core.sweep import delete_prefix
 from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Engine, Mount
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.storage import View, Write
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -58,9 +59,10 @@ class MountTable:
         *,
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
     ) -> None:
         self._storage, self._ns, self._kinds, self._limits = storage, namespace, kinds, limits
-        self._mac_key, self._now, self._offload = mac_key, now, offload
+        self._mac_key, self._now, self._offload, self._fetch = mac_key, now, offload, fetch
         self.entries: dict[str, MountEntry] = {}
         self.removing: list[MountEntry] = []
         self.router = Router([])
@@ -124,6 +126,7 @@ class MountTable:
             max_lease_ttl=max_ttl,
             token_type=entry.config.token_type or "default-service",
             offload=self._offload,
+            fetch=self._fetch,
         )
 
     def view(self, entry: MountEntry) -> View:

@@ -15,6 +15,7 @@ from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
 from strongroom.errors import Conflict, NotFound, VaultError
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import Caller
 from strongroom.sdk.storage import Write
 
@@ -28,6 +29,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mac_key: bytes
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
+    fetch: Fetch = nowhere
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -42,7 +44,14 @@ class Namespace:
         self.parts = parts
         self.tokens = tokens
         self.mounts = MountTable(
-            storage, namespace, parts.kinds, parts.limits, parts.mac_key, now=parts.now, offload=parts.offload
+            storage,
+            namespace,
+            parts.kinds,
+            parts.limits,
+            parts.mac_key,
+            now=parts.now,
+            offload=parts.offload,
+            fetch=parts.fetch,
         )
         self.policies = PolicyStore(storage, namespace, parts.language)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)

@@ -27,6 +27,7 @@ from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.outside import Outside
 from strongroom.vault.stores import WholeStore, open_backend
 
 __all__ = ["Assembled", "VaultConfig", "assemble", "open_backend", "read_config"]
@@ -93,6 +94,7 @@ def assemble(
     *,
     now: Callable[[], float] = time.time,
     offload: Offload = run_inline,
+    outward: Offload | None = None,
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
 ) -> Assembled:
@@ -103,6 +105,7 @@ def assemble(
         config: see VaultConfig.
         now: seconds since the Unix epoch.
         offload: runs CPU-heavy work (password hashes) where it does not hold up other requests.
+        outward: runs what waits for others outside, which must not hold up the hashes; None = ``offload``.
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
     """
@@ -140,6 +143,7 @@ def assemble(
         guards=[WholeStore(backend), lockout, LockoutRecheck(lockout)],
         now=now,
         offload=offload,
+        fetch=Outside(outward or offload, config.allowed_private_hosts),
     )
     core.lockout = lockout
     spaces["core"] = core
