@@ -8,6 +8,7 @@ from strongroom.core.identity.entities import EntityRoutes
 from strongroom.core.identity.group_aliases import GroupAliasRoutes
 from strongroom.core.identity.groups import GroupRoutes
 from strongroom.core.identity.lookup import LookupRoutes
+from strongroom.core.identity.merge import MergeRoutes
 from strongroom.sdk.engine import Call, Mount, Route
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class IdentityEngine:
     def routes(self) -> Sequence[Route]:
         entities, groups = EntityRoutes(self._identity), GroupRoutes(self._identity)
         return (
+            *MergeRoutes(self._identity).routes(),
             *entities.routes(),
             *AliasRoutes(self._identity, self._may_change).routes(),
             *groups.routes(),

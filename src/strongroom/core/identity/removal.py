@@ -38,15 +38,21 @@ class Removal:
 
         await store.change(make)
         if found:
-            await self._leave_entity(entity_id)
+            await self.entity_remains(entity_id)
 
-    async def _leave_entity(self, entity_id: str) -> None:
+    async def entity_remains(self, entity_id: str) -> None:
+        """Remove what is left of an entity that is gone: what points to its aliases, and its memberships."""
         store = self._store
         note = f"{store.keys.leaving}entity-{entity_id}"
         stored = await store.storage.get(note)
         if stored is not None:
-            for alias in entity_of(stored.value).aliases:
+            entity = entity_of(stored.value)
+            for alias in entity.aliases:
                 await self._drop_pointer(alias)
+            if await store.living(entity_id) is None:  # deleted, not merged: what was merged into it leads nowhere
+                for start in range(0, len(entity.merged), 60):
+                    part = entity.merged[start : start + 60]
+                    await store.storage.commit([Write(store.keys.merged + old, None) for old in part])
         await self._drop_memberships(f"{store.keys.member_in}{entity_id}/", lambda group: (group, entity_id))
         await store.storage.commit([Write(note, None)])
 
@@ -141,5 +147,5 @@ class Removal:
         names = await self._store.storage.list(self._store.keys.leaving, limit=limit)
         for name in names:
             kind, _, record_id = name.partition("-")
-            await (self._leave_entity(record_id) if kind == "entity" else self._leave_group(record_id))
+            await (self.entity_remains(record_id) if kind == "entity" else self._leave_group(record_id))
         return len(names)

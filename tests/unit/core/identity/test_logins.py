@@ -125,5 +125,5 @@ async def test_a_role_may_name_the_entity_of_its_tokens(world: People, kind: str
     assert refused == (400, "invalid 'entity_alias' value")
     assert (await world.refused("POST", "auth/token/create", {"entity_alias": "web-1"}))[0] == 400
     await world.ok("POST", f"identity/entity/id/{auth['entity_id']}", {"disabled": True})
-    assert await world.status("POST", path, {"entity_alias": "web-1"}) == 403
+    assert await world.status("POST", path, {"entity_alias": "web-1", "policies": "a"}) == 403
     assert not await may(world, "secret/b", auth["client_token"])
