@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.denials import Denials
+from strongroom.core.identity import Identity
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.policies import PolicyLanguage, PolicyStore
@@ -56,8 +57,13 @@ class Namespace:
         self.policies = PolicyStore(storage, namespace, parts.language)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
         self.denials = Denials(tokens.derived_key(b"denial"), parts.now)
+        self.identity = Identity(
+            storage, namespace, hash_text=tokens.hash, mount_of=self.mounts.by_accessor, now=parts.now
+        )
+        self.mounts.before_end = self.identity.removal.mount
+        self.policies.identity = self.identity.template
         self.settings = Settings()
-        self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
+        self.on_change: list[Callable[[], Any]] = [self.identity.forget]  # told (awaited) after each reload
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
@@ -152,6 +158,7 @@ class Namespace:
         for token_id in await self.tokens.revoking(limit):
             await self.clean_up(await self.tokens.resume(token_id))
             done += 1
+        done += await self.identity.removal.tidy(limit)
         for entry in list(self.mounts.removing):
             with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
                 await self.revoke_prefix(entry.path)

@@ -1,6 +1,6 @@
 """Stored policies of one namespace, the ACLs made of them, and the step that asks them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -60,6 +60,10 @@ class PolicyLanguage(Protocol):
         """Warnings about ``policy``."""
 
 
+async def _nobody(entity_id: str) -> Mapping[str, Any]:
+    return {}
+
+
 class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str
     modified: float = 0.0
@@ -74,6 +78,9 @@ class PolicyStore:
         self._storage: Storage = storage
         self._ns = namespace
         self._language = language
+        # What templates may name of an entity, by its id; the namespace puts its identity here.
+        self.identity: Callable[[str], Awaitable[Mapping[str, Any]]] = _nobody
+        self._age = 0
         self._parsed: dict[str, Any] = {}
         self._acls: dict[tuple[tuple[str, ...], str], Acl] = {}
         # Requests that their path alone decides, and what was decided: as long as nothing changed.
@@ -81,6 +88,7 @@ class PolicyStore:
 
     def forget(self) -> None:
         """Drop what was parsed: something changed."""
+        self._age += 1
         self._parsed.clear()
         self._acls.clear()
         self.granted.clear()
@@ -90,20 +98,26 @@ class PolicyStore:
         key = (caller.policies, caller.entity_id)
         acl = self._acls.get(key)
         if acl is None:
+            age = self._age
             acl = await self._build(caller)
-            if len(self._acls) >= _MAX_ACLS:
-                self._acls.clear()
-            self._acls[key] = acl
+            if age == self._age:  # else something changed while it was made
+                if len(self._acls) >= _MAX_ACLS:
+                    self._acls.clear()
+                self._acls[key] = acl
         return acl
 
     async def _build(self, caller: Caller) -> Acl:
-        return self._language.compile(*await self._of(caller))
+        found, identity = await self._of(caller)
+        if caller.entity_id and not identity:  # nothing depends on who it is: all with these policies share one
+            return await self.acl(msgspec.structs.replace(caller, entity_id=""))
+        return self._language.compile(found, identity)
 
     async def _of(self, caller: Caller) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        """The caller's policies, and what their templates are filled in from."""
-        identity: Mapping[str, Any] = {}
+        """The caller's policies, and what their templates are filled in from ({} if they have none)."""
         found = [policy for name in caller.policies if (policy := await self.parsed(name)) is not None]
-        return found, identity
+        if caller.entity_id and any(policy.templated for policy in found):
+            return found, await self.identity(caller.entity_id)
+        return found, {}
 
     async def explain(self, caller: Caller, question: Question) -> dict[str, Any]:
         """How the caller's ACL policies decide (``PolicyLanguage.explain``)."""

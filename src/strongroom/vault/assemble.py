@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core.core import Core, CoreConfig
+from strongroom.core.identity.engine import IdentityEngine
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
 from strongroom.core.sys import System
@@ -21,7 +22,7 @@ from strongroom.policy.expectations import failures, parse_expectations
 from strongroom.policy.explain import explain
 from strongroom.policy.lint import lint
 from strongroom.policy.templating import render
-from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
+from strongroom.sdk.engine import Call, Engine, Mount, run_inline
 from strongroom.sdk.policy import Question
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
@@ -61,19 +62,6 @@ class Language:
 
     def lint(self, policy: Any, mounts: Mapping[str, str]) -> list[dict[str, Any]]:
         return [msgspec.to_builtins(finding) for finding in lint(policy, mounts)]
-
-
-class IdentityPlaceholder:
-    """The ``identity/`` mount: listed, without routes as yet."""
-
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-
-    def routes(self) -> Sequence[Route]:
-        return ()
-
-    async def revoke(self, lease_private: Mapping[str, Any]) -> None:
-        """Nothing is leased."""
 
 
 class Assembled(msgspec.Struct, frozen=True):
@@ -120,7 +108,10 @@ def assemble(
     def token(mount: Mount) -> Engine:
         return TokenEngine(mount, space)
 
-    engines = {**plugins.factories("engines"), "system": system, "identity": IdentityPlaceholder}
+    def identity(mount: Mount) -> Engine:
+        return IdentityEngine(mount, space)
+
+    engines = {**plugins.factories("engines"), "system": system, "identity": identity}
     kinds = Kinds(engines, {**plugins.factories("auth"), "token": token})
     audit_dir = config.audit_dir or os.getcwd()
     audit = AuditSwitch(
