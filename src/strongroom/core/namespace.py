@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.cedar_gate import CedarGate
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.policies import PolicyLanguage, PolicyStore
@@ -43,6 +44,7 @@ class Namespace:
             storage, namespace, parts.kinds, parts.limits, parts.mac_key, now=parts.now, offload=parts.offload
         )
         self.policies = PolicyStore(storage, namespace, parts.language)
+        self.cedar = CedarGate(self, parts.language.cedar)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
         self.settings = Settings()
         self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
@@ -66,6 +68,7 @@ class Namespace:
         await self.mounts.load()
         self.policies.forget()
         self.settings = await load_settings(self.storage, self.id)
+        await self.cedar.load()
         for told in self.on_change:
             await told()
         self._epoch = revision

@@ -16,6 +16,7 @@ from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
+from strongroom.policy.cedar.language import CedarLanguage
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
 from strongroom.policy.templating import render
 from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
@@ -35,6 +36,7 @@ class Language:
 
     default_policy = DEFAULT_POLICY
     response_wrapping_policy = RESPONSE_WRAPPING_POLICY
+    cedar = CedarLanguage()
 
     def parse(self, name: str, text: str) -> Any:
         return parse_policy(name, text)
