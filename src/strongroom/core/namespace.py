@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.cedar_gate import CedarGate
 from strongroom.core.denials import Denials
 from strongroom.core.identity import Identity
 from strongroom.core.leases import Leases
@@ -55,6 +56,7 @@ class Namespace:
             fetch=parts.fetch,
         )
         self.policies = PolicyStore(storage, namespace, parts.language)
+        self.cedar = CedarGate(self, parts.language.cedar)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
         self.denials = Denials(tokens.derived_key(b"denial"), parts.now)
         self.identity = Identity(
@@ -84,6 +86,7 @@ class Namespace:
         await self.mounts.load()
         self.policies.forget()
         self.settings = await load_settings(self.storage, self.id)
+        await self.cedar.load()
         for told in self.on_change:
             await told()
         self._epoch = revision

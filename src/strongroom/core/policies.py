@@ -37,6 +37,7 @@ class PolicyLanguage(Protocol):
 
     default_policy: str
     response_wrapping_policy: str
+    cedar: Any  # a CedarLanguage, see core/cedar_policies.py
 
     def parse(self, name: str, text: str) -> Any:
         """A parsed policy. Raises BadRequest with line and column."""
@@ -85,6 +86,7 @@ class PolicyStore:
         self._acls: dict[tuple[tuple[str, ...], str], Acl] = {}
         # Requests that their path alone decides, and what was decided: as long as nothing changed.
         self.granted: dict[tuple[Acl, Op, str], Mapping[str, Any]] = {}
+        self.cedar: Any = None  # the namespace's CedarGate, while there are Cedar policies
 
     def forget(self) -> None:
         """Drop what was parsed: something changed."""
@@ -92,6 +94,8 @@ class PolicyStore:
         self._parsed.clear()
         self._acls.clear()
         self.granted.clear()
+        if self.cedar is not None:
+            self.cedar.forget()
 
     async def acl(self, caller: Caller) -> Acl:
         """The ACL of all policies of ``caller``. A policy that does not exist grants nothing."""
@@ -215,10 +219,13 @@ class Policies:
         if caller is None:
             raise PermissionDenied
         request = call.request
-        if caller.root:
-            call.policy_results = granted(("root",))
-            return None
         store = self._store(request.namespace)
+        if caller.root:
+            call.policy_results = granted(("root",)) if store.cedar is None else store.cedar.exempt
+            return None
+        if store.cedar is not None:
+            await store.cedar.authorize(call, caller, store)
+            return None
         acl: Acl = await store.acl(caller)
         plain = not (request.data or request.wrap_ttl or call.facts or route.sudo)
         if plain and (known := store.granted.get((acl, request.op, request.path))) is not None:

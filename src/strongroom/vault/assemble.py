@@ -17,6 +17,7 @@ from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
+from strongroom.policy.cedar.language import CedarLanguage
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
 from strongroom.policy.expectations import failures, parse_expectations
 from strongroom.policy.explain import explain
@@ -41,6 +42,7 @@ class Language:
 
     default_policy = DEFAULT_POLICY
     response_wrapping_policy = RESPONSE_WRAPPING_POLICY
+    cedar = CedarLanguage()
 
     def parse(self, name: str, text: str) -> Any:
         return parse_policy(name, text)
