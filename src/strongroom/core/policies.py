@@ -11,7 +11,7 @@ from strongroom.core.epoch import commit_with_epoch
 from strongroom.errors import BadRequest, PermissionDenied
 from strongroom.sdk.engine import Call
 from strongroom.sdk.policy import Decision, Question
-from strongroom.sdk.request import Caller, Op, Response
+from strongroom.sdk.request import ROOT_NAMESPACE, Caller, Op, Request, Response
 from strongroom.sdk.storage import Storage, Write
 
 _MAX_ACLS = 4096
@@ -46,8 +46,8 @@ class PolicyLanguage(Protocol):
     def plain(self, text: str, what: str) -> Mapping[str, Any]:
         """HCL or JSON as scalars and, for blocks, lists of maps. Raises BadRequest that begins with ``what``."""
 
-    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
-        """One Acl of parsed policies, templates filled in from ``identity``."""
+    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any], below: str = "") -> Acl:
+        """One Acl of parsed policies, templates filled in from ``identity``; for the namespace at ``below``."""
 
 
 class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,12 +59,13 @@ class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class PolicyStore:
     """Policies by name. Parsed policies and ACLs are kept until ``forget`` (the epoch moved)."""
 
-    def __init__(self, storage: Any, namespace: str, language: PolicyLanguage) -> None:
+    def __init__(self, storage: Any, namespace: str, language: PolicyLanguage, path: str = "") -> None:
         self._storage: Storage = storage
         self._ns = namespace
+        self.path = path  # of the namespace: "ns1/ns2/"
         self._language = language
         self._parsed: dict[str, Any] = {}
-        self._acls: dict[tuple[tuple[str, ...], str], Acl] = {}
+        self._acls: dict[tuple[tuple[str, ...], str, str], Acl] = {}
         # Requests that their path alone decides, and what was decided: as long as nothing changed.
         self.granted: dict[tuple[Acl, Op, str], Mapping[str, Any]] = {}
 
@@ -74,21 +75,26 @@ class PolicyStore:
         self._acls.clear()
         self.granted.clear()
 
-    async def acl(self, caller: Caller) -> Acl:
-        """The ACL of all policies of ``caller``. A policy that does not exist grants nothing."""
-        key = (caller.policies, caller.entity_id)
+    async def acl(self, caller: Caller, below: str = "") -> Acl:
+        """The ACL of all policies of ``caller``. A policy that does not exist grants nothing.
+
+        Args:
+            caller: of this namespace.
+            below: the path of another namespace from this one ("ns2/"): what the policies say of that one.
+        """
+        key = (caller.policies, caller.entity_id, below)
         acl = self._acls.get(key)
         if acl is None:
-            acl = await self._build(caller)
+            acl = await self._build(caller, below)
             if len(self._acls) >= _MAX_ACLS:
                 self._acls.clear()
             self._acls[key] = acl
         return acl
 
-    async def _build(self, caller: Caller) -> Acl:
+    async def _build(self, caller: Caller, below: str) -> Acl:
         identity: Mapping[str, Any] = {}
         found = [policy for name in caller.policies if (policy := await self.parsed(name)) is not None]
-        return self._language.compile(found, identity)
+        return self._language.compile(found, identity, below) if below else self._language.compile(found, identity)
 
     async def parsed(self, name: str) -> Any:
         """The parsed policy, or None if there is none of that name."""
@@ -163,10 +169,10 @@ class Policies:
             raise PermissionDenied
         request = call.request
         if caller.root:
-            call.policy_results = granted(("root",))
+            call.policy_results = granted(("root",), caller.namespace)
             return None
-        store = self._store(request.namespace)
-        acl: Acl = await store.acl(caller)
+        store = self._store(caller.namespace)
+        acl: Acl = await store.acl(caller, below(store, request, caller))
         plain = not (request.data or request.wrap_ttl or call.facts or route.sudo)
         if plain and (known := store.granted.get((acl, request.op, request.path))) is not None:
             call.policy_results = known
@@ -185,7 +191,7 @@ class Policies:
         if not decision.allowed:
             call.policy_results = {"allowed": False, "reason": decision.reason, "rule": decision.rule}
             raise PermissionDenied(by_policy=True)
-        call.policy_results = results = granted(decision.granting)
+        call.policy_results = results = granted(decision.granting, caller.namespace)
         if plain:
             if len(store.granted) >= _MAX_GRANTED:
                 store.granted.clear()
@@ -194,11 +200,18 @@ class Policies:
 
 
 @lru_cache(maxsize=4096)
-def granted(names: tuple[str, ...]) -> Mapping[str, Any]:
+def granted(names: tuple[str, ...], namespace: str = ROOT_NAMESPACE) -> Mapping[str, Any]:
     """What an audit record says of a call that the policies ``names`` allow. Shared: not to be changed."""
-    return {"allowed": True, "granting_policies": [granting(name) for name in names]}
+    return {"allowed": True, "granting_policies": [granting(name, namespace) for name in names]}
 
 
-def granting(name: str) -> dict[str, str]:
-    """A granting policy as the audit record shows it."""
-    return {"name": name, "namespace_id": "root", "type": "acl"}
+def granting(name: str, namespace: str = ROOT_NAMESPACE) -> dict[str, str]:
+    """A granting policy as the audit record shows it; ``namespace`` is the id of the one it lives in."""
+    return {"name": name, "namespace_id": namespace, "type": "acl"}
+
+
+def below(store: PolicyStore, request: Request, caller: Caller) -> str:
+    """The path from the namespace of ``caller``, whose policies are in ``store``, to that of ``request``; "" = same."""
+    if caller.namespace == request.namespace:
+        return ""
+    return request.namespace_path.removeprefix(store.path)
