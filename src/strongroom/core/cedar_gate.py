@@ -58,20 +58,21 @@ class CedarGate:
         self._callers.clear()
         self._decided.clear()
 
-    async def authorize(self, call: Call, caller: Caller, acls: PolicyStore) -> None:
+    async def authorize(self, call: Call, caller: Caller, acls: PolicyStore, below: str = "") -> None:
         """Let ``call`` pass or refuse it, and note why.
 
         Raises:
             PermissionDenied: ACL and Cedar policies do not allow it together.
         """
         request, route = call.request, call.match.route
-        plain = not (request.data or request.wrap_ttl or call.facts or route.sudo)
+        here = caller.namespace == self._space.id  # else the caller's policies change under another epoch
+        plain = here and not (request.data or request.wrap_ttl or call.facts or route.sudo)
         known = self._callers.get(caller.accessor)
-        who = known if known is not None and known.caller is caller else await self._who(caller)
+        who = known if known is not None and known.caller is caller else await self._who(caller, acls.path)
         if plain and (results := self._decided.get((who, request.op, request.path))) is not None:
             call.policy_results = results
             return
-        acl = await acls.acl(caller)
+        acl = await acls.acl(caller, below)
         decision: Decision = acl.decide(
             Question(
                 caller=caller,
@@ -103,14 +104,17 @@ class CedarGate:
             return decision.allowed and permits
         return decision.allowed or permits
 
-    async def _who(self, caller: Caller) -> _Who:
-        """Who ``caller`` is to Cedar; looked up once for each token, until something changes."""
-        service, generation = "", self._generation
+    async def _who(self, caller: Caller, home: str) -> _Who:
+        """Who ``caller``, whose namespace is at ``home``, is to Cedar; looked up once for each token, until something
+        changes."""
+        service, generation, known = "", self._generation, caller
+        if caller.namespace != self._space.id:
+            caller = _stranger(caller, home)
         identity = getattr(self._space, "identity", None)
-        if caller.entity_id and identity is not None:
+        if caller.entity_id and identity is not None and caller.namespace == self._space.id:
             view = await identity.view(caller.entity_id)
             service = (view.metadata or {}).get("service", "") if view is not None else ""
-        who = _Who(caller, self.store.language.principal(caller, service))
+        who = _Who(known, self.store.language.principal(caller, service))
         if generation == self._generation:  # else it may be what it was before a change
             if len(self._callers) >= _KEPT:
                 self.forget()
@@ -210,3 +214,14 @@ def _reason(decision: Decision, verdict: Verdict | None) -> str:
 
 
 __all__ = ["EXEMPT", "CedarGate"]
+
+
+def _stranger(caller: Caller, home: str) -> Caller:
+    """A caller of another namespace under names that nobody here can have: ``/ns1/ann`` is not ``ann``."""
+    return msgspec.structs.replace(
+        caller,
+        entity_name=f"/{home}{caller.entity_name}" if caller.entity_name else "",
+        groups=tuple(f"/{home}{group}" for group in caller.groups),
+        auth_type="",
+        auth_path="",
+    )

@@ -17,6 +17,7 @@ from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
+from strongroom.policy.below import rebased
 from strongroom.policy.cedar.language import CedarLanguage
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
 from strongroom.policy.expectations import failures, parse_expectations
@@ -53,8 +54,9 @@ class Language:
     def plain(self, text: str, what: str) -> Mapping[str, Any]:
         return hcl.to_plain(hcl.parse(text, what=what), what=what)
 
-    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
-        return Acl([render(policy, identity) for policy in policies])
+    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any], below: str = "") -> Acl:
+        filled = [render(policy, identity) for policy in policies]
+        return Acl([rebased(policy, below) for policy in filled] if below else filled)
 
     def explain(self, policies: Sequence[Any], identity: Mapping[str, Any], question: Question) -> dict[str, Any]:
         return explain([render(policy, identity) for policy in policies], question)

@@ -140,7 +140,7 @@ class _Base:
         try:
             return await self._core.handle(request)
         except NotFound as error:
-            mounted = self._core.router(request.namespace).mount_of(request.path) is not None
+            mounted = self._core.mounted(request.path)
             return calls.absent(error, mounted=mounted)
 
     async def _init(self, config: SealConfig) -> InitResult:
