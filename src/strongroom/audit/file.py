@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from strongroom.audit.options import check_options
 from strongroom.audit.room import IDLE, PAGE, Room
 from strongroom.audit.stdout import StdoutSink
 from strongroom.audit.target import inside, open_file, open_folder
@@ -24,9 +25,7 @@ from strongroom.sdk.fields import parse_bool
 
 Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_KNOWN = frozenset(
-    {"file_path", "path", "fsync", "mode", "format", "prefix", "log_raw", "hmac_accessor", "elide_list_responses"}
-)
+_OWN = frozenset({"file_path", "path", "fsync", "mode"})
 
 
 def open_sink(options: Mapping[str, str], *, audit_dir: str, offload: Offload = run_inline) -> AuditSink:
@@ -51,13 +50,7 @@ def open_sink(options: Mapping[str, str], *, audit_dir: str, offload: Offload = 
 
 def target_of(options: Mapping[str, str]) -> str:
     """The target's path, after every option was checked. Raises BadRequest."""
-    for name in options:
-        if name not in _KNOWN:
-            raise BadRequest(f"unknown option {name!r} for an audit device of type file")
-    if options.get("prefix"):
-        raise BadRequest("prefix is not supported: every line is one JSON object")
-    if options.get("format", "json") not in ("", "json"):
-        raise BadRequest("format must be json")
+    check_options("file", options, _OWN)
     mode = options.get("mode") or "0600"
     if len(mode) > 8 or not mode.isascii() or not mode.isdigit() or set(mode) & {"8", "9"}:
         raise BadRequest("mode is not an octal number")

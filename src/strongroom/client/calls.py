@@ -223,8 +223,13 @@ def policy_read(name: str) -> Call:
     return Call("GET", f"sys/policies/acl/{name}")
 
 
-def policy_write(name: str, text: str) -> Call:
-    return Call("PUT", f"sys/policies/acl/{name}", {"policy": text})
+def policy_write(name: str, text: str, tests: str | None = None) -> Call:
+    return Call("PUT", f"sys/policies/acl/{name}", {"policy": text} | ({} if tests is None else {"tests": tests}))
+
+
+def policy_ask(what: str, body: Mapping[str, Any]) -> Call:
+    """explain, who-can, reach."""
+    return Call("PUT", f"sys/policies/{what}", body)
 
 
 def policy_delete(name: str) -> Call:

@@ -16,6 +16,7 @@ import msgspec
 
 from strongroom.core.audit_devices import AuditStore, DeviceEntry, DeviceTable, check_free, device_path, new_entry
 from strongroom.core.audit_record import DEFAULT_RULES, LineMaker, Rules
+from strongroom.core.audit_secretum import SecretumLines
 from strongroom.errors import AuditFailed, BadRequest, VaultError
 from strongroom.sdk.audit import AuditSink
 from strongroom.sdk.engine import Call
@@ -288,7 +289,11 @@ class Audit(Trail):
 
     def _device(self, entry: DeviceEntry) -> Device:
         elide, hmac_accessor = device_options(entry.options)
-        lines = LineMaker(entry.key(), elide_lists=elide, hmac_accessor=hmac_accessor)
+        lines: Lines
+        if entry.options.get("format") == "secretum":
+            lines = SecretumLines(entry.key(), hmac_accessor=hmac_accessor)
+        else:
+            lines = LineMaker(entry.key(), elide_lists=elide, hmac_accessor=hmac_accessor)
         return Device(entry, lines, self._open_sink)
 
     async def enable(
@@ -336,7 +341,7 @@ class Audit(Trail):
         """What ``text`` looks like in the lines of the device at ``path``. Raises BadRequest if there is none."""
         path = device_path(path)
         for device in self.devices:
-            if device.entry.path == path and isinstance(device.lines, LineMaker):
+            if device.entry.path == path and isinstance(device.lines, LineMaker | SecretumLines):
                 return device.lines.hmac(text)
         raise BadRequest(f'unknown audit backend "{path}"')
 

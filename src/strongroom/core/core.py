@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
+from strongroom.core.denials import HEADER as DENIAL
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
 from strongroom.core.leases import LeaseStep
@@ -20,10 +21,12 @@ from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
 from strongroom.core.shares import KeyShares
 from strongroom.core.token_auth import TokenAuth, TokenCheck
+from strongroom.core.visible import VisibleLists
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
 from strongroom.sdk.engine import Call, Engine, Mount
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE, Request, Response
 from strongroom.sdk.storage import Backend, NoStorage, Write
 
@@ -103,9 +106,10 @@ class Core:
         guards: Sequence[Any] = (),
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
     ) -> None:
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
-        self.now, self.offload = now, offload
+        self.now, self.offload, self.fetch = now, offload, fetch
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
         self.barrier: Barrier | None = None
         self.spaces: dict[str, Namespace] = {}
@@ -141,13 +145,14 @@ class Core:
             Facts(),
             *self._guards,
             Policies(lambda ns: self.space(ns).policies),
+            VisibleLists(self.space),
             *self._custom,
             tokens,
             LeaseStep(self.space),
             Wrapping(self.space),
             Warnings(),
         ]
-        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom)
+        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom, self._denied)
 
     def add_handler(self, handler: Any) -> None:
         """Put ``handler`` behind the built-in checks and before the request record."""
@@ -193,6 +198,12 @@ class Core:
         if change == "sealing":
             await self.seal()
         return response
+
+    def _denied(self, call: Call, error: VaultError) -> None:
+        """Give a refusal the id by which ``sys/policies/explain`` knows it."""
+        space = self.spaces.get(call.request.namespace)
+        if space is not None:
+            error.headers = {DENIAL: space.denials.seal(call)}
 
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""
@@ -267,6 +278,7 @@ class Core:
                 mac_key=secrets[0].value if secrets[0] is not None else b"",
                 now=self.now,
                 offload=self.offload,
+                fetch=self.fetch,
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from strongroom.core import layout
@@ -17,7 +18,7 @@ async def commit_with_epoch(
     writes: Sequence[Write],
     *,
     before: Callable[[], Awaitable[None]] | None = None,
-    expect: Mapping[str, int] = {},
+    expect: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Commit ``writes`` and move the epoch, if nobody else moved it meanwhile; else try again.
 
@@ -26,7 +27,7 @@ async def commit_with_epoch(
         namespace: its id.
         writes: the change.
         before: reads what the change depends on, once the epoch is known, and raises if it may not be made.
-        expect: revisions that other keys must have; ``before`` raises if they do not.
+        expect: revisions that must hold besides, of keys that also change without the epoch; ``before`` fills it.
 
     Raises:
         Conflict: others kept changing the namespace.

@@ -40,12 +40,29 @@ def policy(ns: str, name: str) -> str:
     return f"ns/{ns}/policy/{name}"
 
 
+def cedar_epoch(ns: str) -> str:
+    """The key whose revision moves with every change of a Cedar policy; there is none before the first."""
+    return f"ns/{ns}/cedar-epoch"
+
+
+def cedar_prefix(ns: str) -> str:
+    return f"ns/{ns}/cedar/"
+
+
+def cedar(ns: str, name: str) -> str:
+    return f"ns/{ns}/cedar/{name}"
+
+
 def token_prefix(ns: str) -> str:
     return f"ns/{ns}/token/"
 
 
 def lease_prefix(ns: str) -> str:
     return f"ns/{ns}/lease/"
+
+
+def identity_prefix(ns: str) -> str:
+    return f"ns/{ns}/identity/"
 
 
 def audit_prefix(ns: str) -> str:

@@ -6,7 +6,7 @@
     ns/<ns>/lease/by/<th>/<hash of the id>       the lease id, for the token that holds it
     ns/<ns>/lease/stuck/<hash of the id>         the lease id, when its revocation failed too often
 
-A token that expires has a lease too; its id is ``<creation path>/h<th>`` and its entry names the token.
+A token that expires has a lease too; its id is ``<creation path>/h<time>-<th>`` and its entry names the token.
 """
 
 import hashlib
@@ -80,6 +80,6 @@ class LeaseKeys:
         return writes
 
 
-def token_lease_id(path: str, token_id: str) -> str:
-    """The lease id of a token: its creation path and ``h`` with its hash."""
-    return f"{path}/h{token_id}"
+def token_lease_id(path: str, name: str) -> str:
+    """The lease id of a token: its creation path and ``h`` with its name (``tokens.name_of``)."""
+    return f"{path}/h{name}"

@@ -1,19 +1,24 @@
 """One namespace at work: its tokens, mounts, policies, leases and settings, kept fresh by its epoch."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.cedar_gate import CedarGate
+from strongroom.core.denials import Denials
+from strongroom.core.identity import Identity
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.policies import PolicyLanguage, PolicyStore
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
-from strongroom.errors import Conflict, VaultError
+from strongroom.errors import Conflict, NotFound, VaultError
+from strongroom.sdk.outside import Fetch, nowhere
+from strongroom.sdk.request import Caller
 from strongroom.sdk.storage import Write
 
 
@@ -26,6 +31,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mac_key: bytes
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
+    fetch: Fetch = nowhere
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -40,12 +46,26 @@ class Namespace:
         self.parts = parts
         self.tokens = tokens
         self.mounts = MountTable(
-            storage, namespace, parts.kinds, parts.limits, parts.mac_key, now=parts.now, offload=parts.offload
+            storage,
+            namespace,
+            parts.kinds,
+            parts.limits,
+            parts.mac_key,
+            now=parts.now,
+            offload=parts.offload,
+            fetch=parts.fetch,
         )
         self.policies = PolicyStore(storage, namespace, parts.language)
+        self.cedar = CedarGate(self, parts.language.cedar)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
+        self.denials = Denials(tokens.derived_key(b"denial"), parts.now)
+        self.identity = Identity(
+            storage, namespace, hash_text=tokens.hash, mount_of=self.mounts.by_accessor, now=parts.now
+        )
+        self.mounts.before_end = self.identity.removal.mount
+        self.policies.identity = self.identity.template
         self.settings = Settings()
-        self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
+        self.on_change: list[Callable[[], Any]] = [self.identity.forget]  # told (awaited) after each reload
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
@@ -66,6 +86,7 @@ class Namespace:
         await self.mounts.load()
         self.policies.forget()
         self.settings = await load_settings(self.storage, self.id)
+        await self.cedar.load()
         for told in self.on_change:
             await told()
         self._epoch = revision
@@ -103,6 +124,18 @@ class Namespace:
                 done += 1
         return done
 
+    async def known(self, caller: Caller) -> Caller:
+        """``caller`` as it is known today."""
+        return caller
+
+    async def entity_caller(self, name: str) -> Caller:
+        """Whoever bears the entity ``name`` (or its id), by what the entity alone gives. Raises NotFound."""
+        raise NotFound("no such entity")
+
+    async def holders(self, policies: Sequence[str]) -> dict[str, Any]:
+        """The entities and groups that hold one of ``policies``."""
+        return {"entities": [], "groups": []}
+
     async def remember_migration(self, name: str, done: dict[str, str], *, keep: int) -> None:
         """Keep how a mount move went, for the ``keep`` latest moves."""
         key = layout.config(self.id, "moves")
@@ -128,6 +161,7 @@ class Namespace:
         for token_id in await self.tokens.revoking(limit):
             await self.clean_up(await self.tokens.resume(token_id))
             done += 1
+        done += await self.identity.removal.tidy(limit)
         for entry in list(self.mounts.removing):
             with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
                 await self.revoke_prefix(entry.path)

@@ -164,6 +164,7 @@ def error_fields(error: VaultError) -> dict[str, Any]:
         "messages": error.messages,
         "data": error.data,
         "warnings": error.warnings,
+        "headers": dict(error.headers),
         "retry_after": getattr(error, "retry_after", 0),
     }
 
@@ -186,6 +187,7 @@ def outcome(body: bytes) -> Response:
     VaultError.__init__(
         error, *fields["messages"], data=fields.get("data"), warnings=tuple(fields.get("warnings") or ())
     )
+    error.headers = fields.get("headers") or {}
     if kind is errors.QuotaExceeded:
         error.retry_after = fields.get("retry_after") or 1  # type: ignore[attr-defined]
     raise error

@@ -34,6 +34,7 @@ TIDY_EVERY = 5.0  # seconds between two looks for what has expired
 COUNT_EVERY = 60.0  # seconds between two times that a worker writes back how often it used the barrier's key
 _OWNED = ("sys/rekey/", "sys/rotate/root/", "sys/generate-root/", "sys/generate-root-token/")
 _HASH_THREADS = 2  # each password hash takes 64 MiB while it runs
+_OUTSIDE_THREADS = 16  # they wait for peers outside, and hold up no hash
 
 
 class VaultNode:
@@ -42,6 +43,7 @@ class VaultNode:
     def __init__(self, backend: Backend, config: ServerConfig) -> None:
         self._backend, self._config = backend, config
         self._pool: ThreadPoolExecutor | None = None
+        self._outside: ThreadPoolExecutor | None = None
         self._made: Assembled | None = None
         self._host: Host | None = None
         self._settings = DoorSettings()
@@ -57,7 +59,11 @@ class VaultNode:
         """Put the vault together, now that the host's shared counters are known."""
         self._host = host
         made = assemble(
-            self._backend, vault_config(self._config), offload=self._offload, counters=getattr(host, "lockouts", None)
+            self._backend,
+            vault_config(self._config),
+            offload=self._offload,
+            outward=self._outward,
+            counters=getattr(host, "lockouts", None),
         )
         made.core.door.metrics = self._metrics
         made.core.door.others_in_flight = host.in_flight
@@ -199,13 +205,19 @@ class VaultNode:
             await self._made.core.seal()
             self._made.audit.close()
         await self._backend.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._outside):
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def _offload(self, work: Callable[[], Any]) -> Any:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=_HASH_THREADS, thread_name_prefix="hash")
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _outward(self, work: Callable[[], Any]) -> Any:
+        if self._outside is None:
+            self._outside = ThreadPoolExecutor(max_workers=_OUTSIDE_THREADS, thread_name_prefix="outside")
+        return await asyncio.get_running_loop().run_in_executor(self._outside, work)
 
     async def _metrics(self, form: str) -> tuple[str, bytes]:
         host = self._host
@@ -232,6 +244,7 @@ def vault_config(config: ServerConfig) -> VaultConfig:
         audit=tuple(_device(device) for device in config.audit),
         audit_dir=audit_folder(config),
         audit_required=config.audit_required,
+        allowed_private_hosts=config.allowed_private_hosts,
         sanitized=config.sanitized(),
     )
 
