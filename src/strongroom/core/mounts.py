@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.client_trust import publisher
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.mount_entry import MountConfig, MountEntry, check_mac, entry_mac
 from strongroom.core.names import new_uuid
@@ -133,6 +134,7 @@ class MountTable:
             token_type=entry.config.token_type or "default-service",
             offload=self._offload,
             fetch=self._fetch,
+            publish=publisher(self._storage, layout.data_prefix(self._ns, entry.uuid)),
         )
 
     def view(self, entry: MountEntry) -> View:

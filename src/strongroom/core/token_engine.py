@@ -16,7 +16,7 @@ from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import BadRequest, NotFound, PermissionDenied, wrapped
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import Duration, Text
-from strongroom.sdk.request import Auth, Op, Response
+from strongroom.sdk.request import Auth, Op, Request, Response
 
 
 class TokenArg(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +156,7 @@ class TokenEngine:
         return await self._renew(call, await self._by_accessor(call, args), args.increment, "")
 
     async def _renew(self, call: Call, found: Found, increment: int, token: str) -> Response:
-        return await renew(self._space(call), found, increment, token)
+        return await renew(self._space(call), found, increment, token, call.request)
 
     async def revoke_self(self, call: Call, args: NoArgs) -> Response:
         if call.caller is not None and call.caller.token_id:
@@ -193,8 +193,8 @@ class TokenEngine:
         return Response(status=202, warnings=(note,))
 
 
-async def renew(space: Namespace, found: Found, increment: int, token: str) -> Response:
-    """Extend a token's life.
+async def renew(space: Namespace, found: Found, increment: int, token: str, request: Request) -> Response:
+    """Extend a token's life, as ``request`` asks.
 
     Raises:
         BadRequest: batch, not renewable, past its maximum, or the auth method does not grant it any more.
@@ -204,7 +204,7 @@ async def renew(space: Namespace, found: Found, increment: int, token: str) -> R
         raise BadRequest("batch tokens cannot be renewed")
     if not entry.renewable or not entry.expires:
         raise BadRequest("lease is not renewable")
-    granted = await _method_says(space, entry)
+    granted = await _method_says(space, entry, request)
     mount = space.mounts.by_accessor(entry.mount_accessor)
     proved = granted.group_aliases if granted is not None and entry.alias else entry.group_aliases
     if entry.entity_id:
@@ -235,7 +235,7 @@ async def renew(space: Namespace, found: Found, increment: int, token: str) -> R
     return Response(auth=await shown_auth(space, entry, token, ttl=ttl), warnings=warnings)
 
 
-async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
+async def _method_says(space: Namespace, entry: TokenEntry, request: Request) -> Auth | None:
     """What the auth method or role that made the token grants today; None for tokens that neither made."""
     mount = space.mounts.by_accessor(entry.mount_accessor)
     if mount is None:
@@ -244,7 +244,8 @@ async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
     if isinstance(engine, TokenEngine):
         return await engine.role_says(entry)
     ask: Callable[[Auth], Any] | None = getattr(engine, "renew", None)
-    if ask is None:
+    ask_from: Callable[[Auth, Request], Any] | None = getattr(engine, "renew_from", None)
+    if ask is None and ask_from is None:
         return None
     given: Mapping[str, str] | None = entry.meta
     auth = Auth(
@@ -258,5 +259,5 @@ async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
         period=entry.period,
         private=entry.private,
     )
-    result: Auth = await ask(auth)
+    result: Auth = await (ask_from(auth, request) if ask_from is not None else ask(auth))  # type: ignore[misc]
     return result

@@ -47,6 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     remote_port: int = 0
     headers: Mapping[str, str] = {}  # lower-case names; only those a handler may look at
     certificate: bytes = b""  # the client's TLS certificate in DER, as the listener or a trusted proxy gave it
+    chain: tuple[bytes, ...] = ()  # the certificates (DER) that came with it, unverified, in no order
     fault: VaultError | None = None
 
     def __repr__(self) -> str:

@@ -131,7 +131,8 @@ class Answerer(_Frames):
     async def _answer(self, number: int, body: bytes) -> None:
         out: dict[str, Any]
         try:
-            request = Request(**msgspec.msgpack.decode(body))
+            fields = msgspec.msgpack.decode(body)
+            request = Request(**{**fields, "chain": tuple(fields["chain"])})
             out = {"response": await self._handle(request)}
         except VaultError as error:
             out = {"error": error_fields(error)}

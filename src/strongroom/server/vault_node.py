@@ -14,6 +14,7 @@ from strongroom.audit.file import target_of
 from strongroom.audit.target import inside
 from strongroom.core.audit import device_options
 from strongroom.core.audit_devices import DeviceEntry, new_entry
+from strongroom.core.client_trust import client_trust
 from strongroom.core.core import REPORTED_VERSION
 from strongroom.core.seal import InitResult, SealConfig
 from strongroom.core.sys.config import STANDARD_CORS_HEADERS
@@ -151,8 +152,13 @@ class VaultNode:
 
     async def _new_settings(self) -> None:
         settings = self._vault.core.space().settings
+        trust = self._settings.client_trust
+        with contextlib.suppress(VaultError):  # what one mount cannot tell must not stop every request
+            trust = await client_trust(self._vault.core.spaces.values())
+        proxied = {one.client_cert_header for one in self._config.listeners if one.client_cert_header}
         self._settings = DoorSettings(
-            kept_headers=KEPT_HEADERS | frozenset(settings.audited_headers),
+            kept_headers=KEPT_HEADERS | proxied | frozenset(settings.audited_headers),
+            client_trust=trust,
             cors_enabled=settings.cors.enabled,
             cors_origins=settings.cors.allowed_origins,
             cors_headers=(*STANDARD_CORS_HEADERS, *settings.cors.allowed_headers),
