@@ -215,6 +215,11 @@ def audit_disable(path: str) -> Call:
     return Call("DELETE", f"sys/audit/{path}")
 
 
+def audit_proof(path: str) -> Call:
+    """Public key and last checkpoint of an audit device."""
+    return Call("GET", f"sys/audit-proof/{path}")
+
+
 def policies() -> Call:
     return list_keys("sys/policies/acl")
 

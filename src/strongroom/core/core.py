@@ -86,6 +86,8 @@ class AuditTrail(Recorder, Protocol):
 
     def hash(self, path: str, text: str) -> str: ...
 
+    async def proof(self, path: str) -> tuple[bytes, str]: ...
+
     async def unsealed(self, storage: Any, space: Namespace) -> None:
         """The barrier is open: load the devices."""
 

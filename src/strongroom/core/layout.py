@@ -95,6 +95,11 @@ def audit(ns: str, path: str) -> str:
     return f"ns/{ns}/audit/{path.rstrip('/')}"
 
 
+def audit_heads(ns: str, path: str) -> str:
+    """How far the chains of an audit device had come, and the last checkpoint that was signed over them."""
+    return f"ns/{ns}/audit-heads/{path.rstrip('/')}"
+
+
 def config_prefix(ns: str) -> str:
     return f"ns/{ns}/config/"
 

@@ -87,6 +87,7 @@ class _Base:
             settings = msgspec.structs.replace(settings, audit_dir=_beside(self._ground))
         self._made = assemble(self._ground.store, settings, now=now, offload=offload)
         self._core = self._made.core
+        self._made.audit.inline = True
         self._token = _kept("")
         self._closed = False
         _open.add(self)
