@@ -16,6 +16,8 @@ from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
 from strongroom.core.pipeline import TRANSITION, Pipeline, Recorder
 from strongroom.core.policies import Policies, PolicyLanguage
+from strongroom.core.rate_limit import RateLimit, RoleLimit
+from strongroom.core.rate_windows import Windows
 from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
 from strongroom.core.shares import KeyShares
@@ -103,6 +105,7 @@ class Core:
         guards: Sequence[Any] = (),
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        windows: Windows | None = None,
     ) -> None:
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
         self.now, self.offload = now, offload
@@ -119,6 +122,8 @@ class Core:
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
+        self.rate_limit = RateLimit(self.space, now, windows=windows)
+        self._limited: set[str] = set()  # ids of the namespaces that have rate limits
         mount = Mount(path="sys/", storage=NoStorage(), now=now, type="system")
         engine = system(self, mount)
         self._sealed_router = Router(
@@ -134,9 +139,12 @@ class Core:
     def _pipeline(self) -> Pipeline:
         """The order of what happens to a request. This list is the whole truth of it."""
         tokens = TokenAuth(self.space)
+        rates = self.rate_limit.knowing(tokens.check)
         steps: list[Any] = [
             SealStep(self),
+            *([rates] if self._limited else []),
             Parse(),
+            *([RoleLimit(rates)] if self._limited else []),
             TokenCheck(tokens),
             Facts(),
             *self._guards,
@@ -148,6 +156,18 @@ class Core:
             Warnings(),
         ]
         return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom)
+
+    @property
+    def limits_rates(self) -> bool:
+        """Whether any namespace has a rate limit."""
+        return bool(self._limited)
+
+    def _now_limited(self, namespace: str, has: bool) -> None:
+        """A vault without rate limits spends no time on them: their steps come and go with the first and the last."""
+        before = bool(self._limited)
+        (self._limited.add if has else self._limited.discard)(namespace)
+        if bool(self._limited) is not before:
+            self.pipeline = self._pipeline()
 
     def add_handler(self, handler: Any) -> None:
         """Put ``handler`` behind the built-in checks and before the request record."""
@@ -267,6 +287,7 @@ class Core:
                 mac_key=secrets[0].value if secrets[0] is not None else b"",
                 now=self.now,
                 offload=self.offload,
+                limited=self._now_limited,
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)
@@ -297,6 +318,7 @@ class Core:
         self.spaces = {}
         self.cluster = None
         self.attempts.clear()
+        self._limited.clear()
         self.pipeline = self._pipeline()
         await self.keeper.seal()
 

@@ -10,6 +10,7 @@ from strongroom.core import layout
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.policies import PolicyLanguage, PolicyStore
+from strongroom.core.quota_entry import QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
@@ -26,6 +27,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mac_key: bytes
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
+    limited: Callable[[str, bool], None] = lambda namespace, has: None  # told whether a namespace has rate limits
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -45,6 +47,7 @@ class Namespace:
         self.policies = PolicyStore(storage, namespace, parts.language)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
         self.settings = Settings()
+        self.rates: QuotaTable[RateQuota] = QuotaTable(())
         self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
@@ -65,7 +68,11 @@ class Namespace:
             revision = stored.revision if stored is not None else 0
         await self.mounts.load()
         self.policies.forget()
+        quotas = self.settings.quotas
         self.settings = await load_settings(self.storage, self.id)
+        if self.settings.quotas != quotas:
+            self.rates = QuotaTable(self.settings.quotas.rates.values())
+            self.parts.limited(self.id, bool(self.rates))
         for told in self.on_change:
             await told()
         self._epoch = revision

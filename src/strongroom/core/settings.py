@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.quota_entry import Quotas
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui_headers: dict[str, tuple[str, ...]] = {}
     audited_headers: dict[str, bool] = {}  # lower-case name -> HMAC it?
     rotate: dict[str, Any] = {}
+    quotas: Quotas = Quotas()
 
 
 _KINDS: dict[str, Any] = {
@@ -29,6 +31,7 @@ _KINDS: dict[str, Any] = {
     "ui-headers": dict[str, tuple[str, ...]],
     "audited-headers": dict[str, bool],
     "rotate": dict[str, Any],
+    "quotas": Quotas,
 }
 
 

@@ -56,7 +56,11 @@ class VaultNode:
         """Put the vault together, now that the host's shared counters are known."""
         self._host = host
         made = assemble(
-            self._backend, vault_config(self._config), offload=self._offload, counters=getattr(host, "lockouts", None)
+            self._backend,
+            vault_config(self._config),
+            offload=self._offload,
+            counters=getattr(host, "lockouts", None),
+            windows=getattr(host, "windows", None),
         )
         made.core.door.metrics = self._metrics
         made.core.door.others_in_flight = host.in_flight
@@ -94,6 +98,14 @@ class VaultNode:
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
         return await self._vault.core.handle(request)
+
+    def limiting(self) -> bool:
+        """Whether there are rate limits."""
+        return self._vault.core.limits_rates
+
+    def admit(self, request: Request) -> Request:
+        """Count a request whose body has not come yet. It comes back marked, or with its refusal."""
+        return self._vault.core.rate_limit.admit(request)
 
     def door_settings(self) -> DoorSettings:
         """As the vault's settings are now; the same value until they change."""

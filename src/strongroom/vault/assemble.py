@@ -11,6 +11,7 @@ import msgspec
 from strongroom.core.core import Core, CoreConfig
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
+from strongroom.core.rate_windows import Windows
 from strongroom.core.sys import System
 from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
@@ -82,6 +83,7 @@ def assemble(
     offload: Offload = run_inline,
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
+    windows: Windows | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -92,6 +94,7 @@ def assemble(
         offload: runs CPU-heavy work (password hashes) where it does not hold up other requests.
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
+        windows: where rate limits count requests; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -127,6 +130,7 @@ def assemble(
         guards=[WholeStore(backend), lockout, LockoutRecheck(lockout)],
         now=now,
         offload=offload,
+        windows=windows,
     )
     core.lockout = lockout
     spaces["core"] = core
