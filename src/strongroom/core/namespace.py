@@ -15,6 +15,7 @@ from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.names import namespace_of_lease
 from strongroom.core.policies import PolicyLanguage, PolicyStore
+from strongroom.core.quota_entry import QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
@@ -41,6 +42,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
     fetch: Fetch = nowhere
+    limited: Callable[[str, bool], None] = lambda namespace, has: None  # told whether a namespace has rate limits
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -85,6 +87,7 @@ class Namespace:
         self.mounts.before_end = self.identity.removal.mount
         self.policies.identity = self.identity.template
         self.settings = Settings()
+        self.rates: QuotaTable[RateQuota] = QuotaTable(())
         self.on_change: list[Callable[[], Any]] = [self.identity.forget]  # told (awaited) after each reload
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
@@ -110,8 +113,12 @@ class Namespace:
         await self.mounts.load()
         self.has_children = bool(await self.storage.list(layout.child_prefix(self.id), limit=1))
         self.policies.forget()
+        quotas = self.settings.quotas
         self.settings = await load_settings(self.storage, self.id)
         await self.cedar.load()
+        if self.settings.quotas != quotas:
+            self.rates = QuotaTable(self.settings.quotas.rates.values())
+            self.parts.limited(self.id, bool(self.rates))
         for told in self.on_change:
             await told()
         self._epoch = revision
