@@ -10,7 +10,11 @@ from strongroom.errors import BadRequest
 
 POLICY = Group(
     "policy",
-    {**{name: f"policy:{name}_" for name in ("list", "read", "write", "delete")}, "fmt": "policy_fmt:fmt"},
+    {
+        **{name: f"policy:{name}_" for name in ("list", "read", "write", "delete")},
+        "fmt": "policy_fmt:fmt",
+        "cedar": "policy_cedar:CEDAR",
+    },
     "List, read, write and delete policies.",
 )
 
