@@ -106,10 +106,9 @@ class CedarGate:
     async def _who(self, caller: Caller) -> _Who:
         """Who ``caller`` is to Cedar; looked up once for each token, until something changes."""
         service, generation = "", self._generation
-        identity = getattr(self._space, "identity", None)
-        if caller.entity_id and identity is not None:
-            view = await identity.view(caller.entity_id)
-            service = (view.metadata or {}).get("service", "") if view is not None else ""
+        if caller.entity_id:
+            view = await self._space.identity.view(caller.entity_id)
+            service = view.metadata.get("service", "") if view is not None else ""
         who = _Who(caller, self.store.language.principal(caller, service))
         if generation == self._generation:  # else it may be what it was before a change
             if len(self._callers) >= _KEPT:

@@ -61,6 +61,10 @@ def lease_prefix(ns: str) -> str:
     return f"ns/{ns}/lease/"
 
 
+def identity_prefix(ns: str) -> str:
+    return f"ns/{ns}/identity/"
+
+
 def audit_prefix(ns: str) -> str:
     return f"ns/{ns}/audit/"
 

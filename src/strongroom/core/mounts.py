@@ -1,7 +1,7 @@
 """The mount table of one namespace: which engine answers where."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -45,6 +45,10 @@ class MountLimits(msgspec.Struct, frozen=True, kw_only=True):
     hmac_level: str = "compat"  # "none" | "compat" | "high"
 
 
+async def _nothing(accessor: str) -> None:
+    """Nobody keeps anything."""
+
+
 class MountTable:
     """See the module. Reading builds a Router; every change is one commit that also moves the epoch."""
 
@@ -65,6 +69,7 @@ class MountTable:
         self.removing: list[MountEntry] = []
         self.router = Router([])
         self._built: dict[str, tuple[int, Mounted]] = {}
+        self.before_end: Callable[[str], Awaitable[None]] = _nothing  # forgets what others keep of an accessor
 
     # -- read ----------------------------------------------------------------------------------------------------
 
@@ -237,6 +242,7 @@ class MountTable:
 
     async def finish_removal(self, entry: MountEntry) -> None:
         """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat."""
+        await self.before_end(entry.accessor)
         await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
         await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 

@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.cedar_gate import CedarGate
+from strongroom.core.identity import Identity
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.policies import PolicyLanguage, PolicyStore
@@ -46,8 +47,14 @@ class Namespace:
         self.policies = PolicyStore(storage, namespace, parts.language)
         self.cedar = CedarGate(self, parts.language.cedar)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
+        self.identity = Identity(
+            storage, namespace, hash_text=tokens.hash, mount_of=self.mounts.by_accessor, now=parts.now
+        )
+        self.mounts.before_end = self.identity.removal.mount
+        self.policies.identity = self.identity.template
         self.settings = Settings()
-        self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
+        # Told (awaited) after each reload, in this order: Cedar asks who a caller is.
+        self.on_change: list[Callable[[], Any]] = [self.identity.forget, self.cedar.load]
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
@@ -68,7 +75,6 @@ class Namespace:
         await self.mounts.load()
         self.policies.forget()
         self.settings = await load_settings(self.storage, self.id)
-        await self.cedar.load()
         for told in self.on_change:
             await told()
         self._epoch = revision
@@ -131,6 +137,7 @@ class Namespace:
         for token_id in await self.tokens.revoking(limit):
             await self.clean_up(await self.tokens.resume(token_id))
             done += 1
+        done += await self.identity.removal.tidy(limit)
         for entry in list(self.mounts.removing):
             with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
                 await self.revoke_prefix(entry.path)

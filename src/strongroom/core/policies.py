@@ -1,6 +1,6 @@
 """Stored policies of one namespace, the ACLs made of them, and the step that asks them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -51,6 +51,10 @@ class PolicyLanguage(Protocol):
         """One Acl of parsed policies, templates filled in from ``identity``."""
 
 
+async def _nobody(entity_id: str) -> Mapping[str, Any]:
+    return {}
+
+
 class StoredPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str
     modified: float = 0.0
@@ -64,6 +68,9 @@ class PolicyStore:
         self._storage: Storage = storage
         self._ns = namespace
         self._language = language
+        # What templates may name of an entity, by its id; the namespace puts its identity here.
+        self.identity: Callable[[str], Awaitable[Mapping[str, Any]]] = _nobody
+        self._age = 0
         self._parsed: dict[str, Any] = {}
         self._acls: dict[tuple[tuple[str, ...], str], Acl] = {}
         # Requests that their path alone decides, and what was decided: as long as nothing changed.
@@ -72,6 +79,7 @@ class PolicyStore:
 
     def forget(self) -> None:
         """Drop what was parsed: something changed."""
+        self._age += 1
         self._parsed.clear()
         self._acls.clear()
         self.granted.clear()
@@ -83,16 +91,22 @@ class PolicyStore:
         key = (caller.policies, caller.entity_id)
         acl = self._acls.get(key)
         if acl is None:
+            age = self._age
             acl = await self._build(caller)
-            if len(self._acls) >= _MAX_ACLS:
-                self._acls.clear()
-            self._acls[key] = acl
+            if age == self._age:  # else something changed while it was made
+                if len(self._acls) >= _MAX_ACLS:
+                    self._acls.clear()
+                self._acls[key] = acl
         return acl
 
     async def _build(self, caller: Caller) -> Acl:
-        identity: Mapping[str, Any] = {}
         found = [policy for name in caller.policies if (policy := await self.parsed(name)) is not None]
-        return self._language.compile(found, identity)
+        if caller.entity_id and any(policy.templated for policy in found):
+            return self._language.compile(found, await self.identity(caller.entity_id))
+        if not caller.entity_id:
+            return self._language.compile(found, {})
+        # Nothing depends on who it is: all with these policies share one.
+        return await self.acl(msgspec.structs.replace(caller, entity_id=""))
 
     async def parsed(self, name: str) -> Any:
         """The parsed policy, or None if there is none of that name."""

@@ -119,20 +119,22 @@ class TokenEngine:
 
     async def lookup_self(self, call: Call, args: NoArgs) -> Response:
         found = await self._own(call)
-        return self._shown(found.entry, call.request.token)
+        return await self._shown(call, found.entry, call.request.token)
 
     async def lookup(self, call: Call, args: TokenArg) -> Response:
         token = str(args.token) or call.request.token
         found = await self._space(call).tokens.find(token)
         if found is None:
             raise PermissionDenied("bad token")
-        return self._shown(found.entry, token)
+        return await self._shown(call, found.entry, token)
 
     async def lookup_accessor(self, call: Call, args: AccessorArg) -> Response:
-        return self._shown((await self._by_accessor(call, args)).entry, "")
+        return await self._shown(call, (await self._by_accessor(call, args)).entry, "")
 
-    def _shown(self, entry: TokenEntry, token: str) -> Response:
-        return Response(data=lookup_data(entry, self._now(), token=token, identity={}))
+    async def _shown(self, call: Call, entry: TokenEntry, token: str) -> Response:
+        names = await self._space(call).identity.policies_of(entry.entity_id)
+        identity = {"identity_policies": list(names)} if names else {}
+        return Response(data=lookup_data(entry, self._now(), token=token, identity=identity))
 
     async def renew_self(self, call: Call, args: Increment) -> Response:
         return await self._renew(call, await self._own(call), args.increment, call.request.token)
@@ -197,6 +199,13 @@ async def renew(space: Namespace, found: Found, increment: int, token: str) -> R
         raise BadRequest("lease is not renewable")
     granted = await _method_says(space, entry)
     mount = space.mounts.by_accessor(entry.mount_accessor)
+    proved = granted.group_aliases if granted is not None and entry.alias else entry.group_aliases
+    if entry.entity_id:
+        view = await space.identity.view(entry.entity_id)
+        if view is None or view.disabled:
+            raise PermissionDenied("the entity of this token is gone or disabled")
+        if proved != entry.group_aliases and mount is not None:
+            await space.identity.logins.refresh_groups(view.id, mount.accessor, proved)
     default_ttl, max_ttl = space.mounts.ttls(mount)
     now = space.parts.now()
     ttl, warnings = bounded_ttl(
@@ -213,10 +222,10 @@ async def renew(space: Namespace, found: Found, increment: int, token: str) -> R
     def extend(old: TokenEntry) -> TokenEntry:
         if not old.live(now):
             raise PermissionDenied("bad token")
-        return msgspec.structs.replace(old, expires=now + ttl, renewed=now)
+        return msgspec.structs.replace(old, expires=now + ttl, renewed=now, group_aliases=proved)
 
     entry = await space.tokens.update(found.id, extend)
-    return Response(auth=shown_auth(entry, token, ttl=ttl), warnings=warnings)
+    return Response(auth=await shown_auth(space, entry, token, ttl=ttl), warnings=warnings)
 
 
 async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
@@ -235,6 +244,7 @@ async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
         policies=entry.policies,
         metadata=given,
         alias=entry.alias,
+        group_aliases=entry.group_aliases,
         display_name=entry.display_name,
         ttl=0,
         max_ttl=entry.max_ttl,

@@ -42,6 +42,7 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mount_accessor: str = ""
     no_default_policy: bool = False
     alias: str = ""
+    group_aliases: tuple[str, ...] = ()  # external groups that the login, or the last renewal, proved
     private: dict[str, Any] = {}  # of the auth method, for its renew()
     creation_path: str = ""  # of a wrapping token: the request whose answer it holds
     namespace: str = ROOT_NAMESPACE

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core.core import Core, CoreConfig
+from strongroom.core.identity.engine import IdentityEngine
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
 from strongroom.core.sys import System
@@ -19,7 +20,7 @@ from strongroom.policy.acl_parse import parse_policy, parse_stored
 from strongroom.policy.cedar.language import CedarLanguage
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
 from strongroom.policy.templating import render
-from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
+from strongroom.sdk.engine import Call, Engine, Mount, run_inline
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
@@ -49,19 +50,6 @@ class Language:
 
     def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
         return Acl([render(policy, identity) for policy in policies])
-
-
-class IdentityPlaceholder:
-    """The ``identity/`` mount: listed, without routes as yet."""
-
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-
-    def routes(self) -> Sequence[Route]:
-        return ()
-
-    async def revoke(self, lease_private: Mapping[str, Any]) -> None:
-        """Nothing is leased."""
 
 
 class Assembled(msgspec.Struct, frozen=True):
@@ -106,7 +94,10 @@ def assemble(
     def token(mount: Mount) -> Engine:
         return TokenEngine(mount, space)
 
-    engines = {**plugins.factories("engines"), "system": system, "identity": IdentityPlaceholder}
+    def identity(mount: Mount) -> Engine:
+        return IdentityEngine(mount, space)
+
+    engines = {**plugins.factories("engines"), "system": system, "identity": identity}
     kinds = Kinds(engines, {**plugins.factories("auth"), "token": token})
     audit_dir = config.audit_dir or os.getcwd()
     audit = AuditSwitch(
