@@ -107,19 +107,32 @@ class CedarGate:
     async def _who(self, caller: Caller, home: str) -> _Who:
         """Who ``caller``, whose namespace is at ``home``, is to Cedar; looked up once for each token, until something
         changes."""
-        service, generation, known = "", self._generation, caller
+        service, generation, shown = "", self._generation, caller
         if caller.namespace != self._space.id:
-            caller = _stranger(caller, home)
-        identity = getattr(self._space, "identity", None)
-        if caller.entity_id and identity is not None and caller.namespace == self._space.id:
-            view = await identity.view(caller.entity_id)
-            service = (view.metadata or {}).get("service", "") if view is not None else ""
-        who = _Who(known, self.store.language.principal(caller, service))
+            shown = _stranger(caller, home)
+        elif (view := await self._space.identity.view(caller.entity_id)) is not None:
+            service = view.metadata.get("service", "")
+            shown = self._origin(caller, view)
+        who = _Who(caller, self.store.language.principal(shown, service))
         if generation == self._generation:  # else it may be what it was before a change
             if len(self._callers) >= _KEPT:
                 self.forget()
             self._callers[caller.accessor] = who
         return who
+
+    def _origin(self, caller: Caller, view: Any) -> Caller:
+        """A token that a token made is who its maker is: else a service sheds a ``forbid`` by making a token.
+
+        What its maker logged in by is the only alias of the entity, and what is known of it is what the auth method
+        wrote there, not the metadata that the maker chose.
+        """
+        if caller.auth_type != "token" or len(view.aliases) != 1:
+            return caller
+        accessor, _, metadata = view.aliases[0]
+        mount = self._space.mounts.by_accessor(accessor)
+        if mount is None:
+            return caller
+        return msgspec.structs.replace(caller, auth_type=mount.type, auth_path=mount.path, metadata=metadata)
 
     async def _verdict(self, call: Call, who: _Who) -> Verdict | None:
         """What Cedar says of ``call``; None where it has no say."""

@@ -88,7 +88,8 @@ class Namespace:
         self.policies.identity = self.identity.template
         self.settings = Settings()
         self.rates: QuotaTable[RateQuota] = QuotaTable(())
-        self.on_change: list[Callable[[], Any]] = [self.identity.forget]  # told (awaited) after each reload
+        # Told (awaited) after each reload, in this order: Cedar asks who a caller is.
+        self.on_change: list[Callable[[], Any]] = [self.identity.forget, self.cedar.load]
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
@@ -115,7 +116,6 @@ class Namespace:
         self.policies.forget()
         quotas = self.settings.quotas
         self.settings = await load_settings(self.storage, self.id)
-        await self.cedar.load()
         if self.settings.quotas != quotas:
             self.rates = QuotaTable(self.settings.quotas.rates.values())
             self.parts.limited(self.id, bool(self.rates))
