@@ -1,7 +1,7 @@
 """One namespace at work: its tokens, mounts, policies, leases and settings, kept fresh by its epoch."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -19,9 +19,9 @@ from strongroom.core.quota_entry import QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
-from strongroom.errors import Conflict, NotFound, VaultError
+from strongroom.errors import Conflict, VaultError
 from strongroom.sdk.outside import Fetch, nowhere
-from strongroom.sdk.request import ROOT_NAMESPACE, Caller
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
 
@@ -175,18 +175,6 @@ class Namespace:
                     await self.leases.revoke(lease_id, force=force)
                 done += 1
         return done
-
-    async def known(self, caller: Caller) -> Caller:
-        """``caller`` as it is known today."""
-        return caller
-
-    async def entity_caller(self, name: str) -> Caller:
-        """Whoever bears the entity ``name`` (or its id), by what the entity alone gives. Raises NotFound."""
-        raise NotFound("no such entity")
-
-    async def holders(self, policies: Sequence[str]) -> dict[str, Any]:
-        """The entities and groups that hold one of ``policies``."""
-        return {"entities": [], "groups": []}
 
     async def remember_migration(self, name: str, done: dict[str, str], *, keep: int) -> None:
         """Keep how a mount move went, for the ``keep`` latest moves."""
