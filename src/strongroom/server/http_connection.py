@@ -16,8 +16,9 @@ from strongroom.sdk.request import Request, Response
 from strongroom.server import http_encode
 from strongroom.server.http_encode import Answer
 from strongroom.server.http_frame import Framer, Malformed, refused
-from strongroom.server.http_request import Preflight, build, cors_headers
+from strongroom.server.http_request import Preflight, build, cors_headers, with_certificates
 from strongroom.server.http_settings import Limits, Proxies
+from strongroom.server.tls_clients import peer_certificates
 
 if TYPE_CHECKING:
     from strongroom.server.http import Door
@@ -39,6 +40,7 @@ class Connection(asyncio.Protocol):
         "_body_since",
         "_buffer",
         "_busy",
+        "_certificates",
         "_coroutine",
         "_counted",
         "_custom",
@@ -81,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._busy = self._pumping = self._eof = self._linger = self._keep_alive = False
         self._reading = self._writable = self.fresh = True
         self._peer = ("", 0)
+        self._certificates: tuple[bytes, ...] = ()  # of the TLS client, its own first
         self.since = door.now
         self.deadline = door.now + limits.header_timeout
 
@@ -95,6 +98,8 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._peer = (peer[0], peer[1])
+        if self._tls and door.settings().client_trust:
+            self._certificates = peer_certificates(transport.get_extra_info("ssl_object"))
         if len(door.connections) > self._limits.max_connections and not door.make_room(self):
             self.abort()
 
@@ -263,7 +268,10 @@ class Connection(asyncio.Protocol):
             fault = QuotaExceeded("too many requests in flight")
         if head.origin is not None:
             door.renew()
-        self._request = build(head, framer.body(), self._peer, self._proxies, door.settings(), fault)
+        request = build(head, framer.body(), self._peer, self._proxies, door.settings(), fault)
+        if self._certificates or self._proxies.certificate_header:
+            request = with_certificates(request, self._certificates, self._proxies, self._peer[0])
+        self._request = request
         self._coroutine = door.handle(self._request)
         self._step()
 

@@ -12,8 +12,9 @@ import msgspec
 
 from strongroom.audit.file import target_of
 from strongroom.audit.target import inside
-from strongroom.core.audit import device_options
+from strongroom.core.audit import CHECKPOINT_EVERY, device_options
 from strongroom.core.audit_devices import DeviceEntry, new_entry
+from strongroom.core.client_trust import client_trust
 from strongroom.core.core import REPORTED_VERSION
 from strongroom.core.seal import InitResult, SealConfig
 from strongroom.core.sys.config import STANDARD_CORS_HEADERS
@@ -48,6 +49,7 @@ class VaultNode:
         self._settings = DoorSettings()
         self._jobs: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._stating: asyncio.Task[None] | None = None
         self._owner = False
         self._transition: Callable[[Transition], Awaitable[None]] | None = None
 
@@ -133,6 +135,7 @@ class VaultNode:
         core.space().on_change.append(self._new_settings)
         await self._new_settings()
         self._counting = asyncio.get_running_loop().create_task(self._count_forever())
+        self._stating = asyncio.get_running_loop().create_task(self._state_forever())
 
     async def initialize(self, shares: int, threshold: int, *, root_token: str = "") -> InitResult:
         """Initialise without a client. The vault stays sealed."""
@@ -151,8 +154,13 @@ class VaultNode:
 
     async def _new_settings(self) -> None:
         settings = self._vault.core.space().settings
+        trust = self._settings.client_trust
+        with contextlib.suppress(VaultError):  # what one mount cannot tell must not stop every request
+            trust = await client_trust(self._vault.core.spaces.values())
+        proxied = {one.client_cert_header for one in self._config.listeners if one.client_cert_header}
         self._settings = DoorSettings(
-            kept_headers=KEPT_HEADERS | frozenset(settings.audited_headers),
+            kept_headers=KEPT_HEADERS | proxied | frozenset(settings.audited_headers),
+            client_trust=trust,
             cors_enabled=settings.cors.enabled,
             cors_origins=settings.cors.allowed_origins,
             cors_headers=(*STANDARD_CORS_HEADERS, *settings.cors.allowed_headers),
@@ -184,6 +192,12 @@ class VaultNode:
             with contextlib.suppress(VaultError):
                 await self._vault.core.count_encryptions()
 
+    async def _state_forever(self) -> None:
+        """Sign how far the audit logs have come, where something was written."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_EVERY)
+            await self._vault.audit.checkpoint()
+
     async def reload(self, log_level: str) -> None:
         """SIGHUP: reopen the audit files. Raises AuditFailed if one could not be."""
         self._vault.core.door.log_level = log_level
@@ -191,10 +205,10 @@ class VaultNode:
 
     async def close(self) -> None:
         """Finish commits, close files, forget keys."""
-        for task in (self._jobs, self._counting):
+        for task in (self._jobs, self._counting, self._stating):
             if task is not None:
                 task.cancel()
-        self._jobs = self._counting = None
+        self._jobs = self._counting = self._stating = None
         if self._made is not None:
             await self._made.core.seal()
             self._made.audit.close()
