@@ -2,7 +2,8 @@
 
 Both names are the same method; a role's ``role_type`` says which way it is for. ``keys`` tells whose signature it is,
 ``claims`` what a token must say, ``provider`` keeps the keys of the other side, ``config`` and ``roles`` hold shapes
-and rules, ``login`` puts them together.
+and rules, ``login`` puts them together; ``browser`` has the logins in a browser, ``exchange`` what they ask the
+provider, ``flows`` their memory, ``pages`` what a person sees, ``redirect`` where a browser may be sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom.auth.jwt.browser import Browser
 from strongroom.auth.jwt.config import Config, ConfigArgs, made
 from strongroom.auth.jwt.login import Logins
 from strongroom.auth.jwt.provider import Provider
@@ -28,9 +30,10 @@ class Jwt:
         self._provider = Provider(mount)
         self._roles = Roles(mount)
         self._logins = Logins(mount, self._roles, self._provider)
+        self._browser = Browser(mount, self._logins)
 
     def routes(self) -> Sequence[Route]:
-        """Login, configuration, roles."""
+        """Login, configuration, roles, logins in a browser."""
         return (
             self._logins.route(),
             Route(
@@ -41,6 +44,7 @@ class Jwt:
                 help="Whose signatures count, and how the provider is asked. A write replaces everything.",
             ),
             *self._roles.routes(),
+            *self._browser.routes(),
         )
 
     async def revoke(self, lease_private: Mapping[str, Any]) -> None:

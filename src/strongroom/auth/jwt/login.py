@@ -82,7 +82,8 @@ class Logins:
             self.check(role, claims, strict=True)
             return Response(auth=self.grant(name, role, claims, call.request.remote))
         except Invalid as error:
-            raise BadRequest(REFUSED) from error
+            told = found is not None and found[1].verbose_oidc_logging
+            raise BadRequest(f"{REFUSED}: {error}" if told else REFUSED) from error
 
     async def verify(self, config: Config, token: str, *, browser: bool) -> dict[str, Any]:
         """The claims of ``token``, if a trusted key made it and its issuer is the one that is trusted.
