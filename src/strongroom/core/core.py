@@ -1,6 +1,7 @@
 """The vault at work: sealed or unsealed, its namespaces, its pipeline. ``vault.assemble`` puts one together."""
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -8,9 +9,11 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
+from strongroom.core.expiry import Duty
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
-from strongroom.core.leases import LeaseStep
+from strongroom.core.leader import Leader
+from strongroom.core.lease_step import LeaseStep
 from strongroom.core.mounts import Kinds, MountLimits
 from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
@@ -23,6 +26,7 @@ from strongroom.core.token_auth import TokenAuth, TokenCheck
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
+from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.engine import Call, Engine, Mount
 from strongroom.sdk.request import ROOT_NAMESPACE, Request, Response
 from strongroom.sdk.storage import Backend, NoStorage, Write
@@ -103,7 +107,9 @@ class Core:
         guards: Sequence[Any] = (),
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        databases: Databases = NoDatabases(),
     ) -> None:
+        self.databases = databases
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
         self.now, self.offload = now, offload
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
@@ -267,6 +273,8 @@ class Core:
                 mac_key=secrets[0].value if secrets[0] is not None else b"",
                 now=self.now,
                 offload=self.offload,
+                databases=self.databases,
+                leader=Leader(barrier, os.uname().nodename, self.now),
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)
@@ -293,6 +301,7 @@ class Core:
         if self.barrier is None:
             return
         await self.audit.sealed()
+        self.databases.close()
         self.barrier = None
         self.spaces = {}
         self.cluster = None
@@ -324,10 +333,23 @@ class Core:
         """Expire and finish what is due, and count encryptions; how many things were done."""
         if self.barrier is None:
             return 0
+        await self._count_if_due()
+        return await self.space().expiry.tidy()
+
+    async def duties(self) -> list[tuple[str, Duty]]:
+        """What is to be expired and finished now, by name, to be run side by side; see core/expiry.py."""
+        if self.barrier is None:
+            return []
+        await self._count_if_due()
+        found: list[tuple[str, Duty]] = []
+        for space in self.spaces.values():
+            found += [(f"{space.id}:{name}", duty) for name, duty in await space.expiry.duties()]
+        return found
+
+    async def _count_if_due(self) -> None:
         if self.now() >= self._next_count:
             self._next_count = self.now() + MAINTAIN_EVERY
             await self.count_encryptions()
-        return await self.space().tidy()
 
     async def count_encryptions(self) -> None:
         """Write back how often this process used the barrier's key, and rotate it if that is due."""

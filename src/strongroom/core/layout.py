@@ -6,6 +6,8 @@ SEAL_ROOT = "core/seal/root"  # the root key under the unseal key
 SEAL_KEYRING_KEY = "core/seal/keyring-key"  # the keyring key under the root key
 KEYRING = "core/keyring"  # the terms under the keyring key
 CLUSTER = "core/cluster"
+LEADER = "core/leader"  # see core/leader.py
+LEADER_BEAT = "core/leader-beat"
 AUDIT_TARGETS = "core/audit-targets"  # clear
 
 LAYOUT_VERSION = 1  # of core/format

@@ -7,13 +7,17 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.ending import Ending
+from strongroom.core.expiry import Expiry
+from strongroom.core.leader import Leader
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
+from strongroom.core.password_policy import read
 from strongroom.core.policies import PolicyLanguage, PolicyStore
 from strongroom.core.settings import Settings, load_settings
-from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
-from strongroom.errors import Conflict, VaultError
+from strongroom.errors import BadRequest, Conflict
+from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.storage import Write
 
 
@@ -26,6 +30,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mac_key: bytes
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
+    leader: Leader
+    databases: Databases = NoDatabases()
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -40,10 +46,20 @@ class Namespace:
         self.parts = parts
         self.tokens = tokens
         self.mounts = MountTable(
-            storage, namespace, parts.kinds, parts.limits, parts.mac_key, now=parts.now, offload=parts.offload
+            storage,
+            namespace,
+            parts.kinds,
+            parts.limits,
+            parts.mac_key,
+            now=parts.now,
+            offload=parts.offload,
+            databases=parts.databases,
+            password=self.password,
         )
         self.policies = PolicyStore(storage, namespace, parts.language)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
+        self.ending = Ending(namespace, storage, self.mounts, tokens, self.leases)
+        self.expiry = Expiry(namespace, storage, parts.leader, self.mounts, tokens, self.leases, parts.now)
         self.settings = Settings()
         self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
@@ -70,38 +86,16 @@ class Namespace:
             await told()
         self._epoch = revision
 
+    async def password(self, policy: str) -> str:
+        """A password by the password policy of that name. Raises BadRequest if there is none."""
+        stored = await self.storage.get(layout.config(self.id, f"password-policy/{policy}"))
+        if stored is None:
+            raise BadRequest("password policy not found")
+        return read(self.parts.language.plain(stored.value.decode(), "password policy")).generate()
+
     async def end_token(self, token_id: str) -> None:
         """Revoke a token: its subtree, their leases and cubbyholes."""
-        gone = await self.tokens.revoke(token_id)
-        await self.clean_up(gone)
-
-    async def clean_up(self, token_ids: list[str]) -> None:
-        """Remove what hung on dead tokens, then the notes about them. Safe to repeat."""
-        cubby = self.mounts.entries.get("cubbyhole/")
-        for token_id in token_ids:
-            await self.leases.revoke_of_token(token_id)
-            if cubby is not None:
-                await delete_prefix(self.storage, f"{layout.data_prefix(self.id, cubby.uuid)}{token_id}/")
-        await self.tokens.forget(token_ids)
-
-    async def revoke_prefix(self, prefix: str, *, force: bool = False) -> int:
-        """Revoke every lease whose id starts with ``prefix`` (ends in "/"), tokens among them; how many.
-
-        Raises:
-            VaultError: an engine could not undo a lease (not with ``force``).
-        """
-        done = 0
-        while ids := await keys_below(self.storage, self.leases.keys.id + prefix, 50):
-            for key in ids:
-                lease_id = key[len(self.leases.keys.id) :]
-                found = await self.leases.get(lease_id)
-                if found is not None and found[0].kind == "token":
-                    await self.end_token(found[0].token)
-                    await self.leases.forget(lease_id, found[0])
-                else:
-                    await self.leases.revoke(lease_id, force=force)
-                done += 1
-        return done
+        await self.ending.end_tokens([token_id])
 
     async def remember_migration(self, name: str, done: dict[str, str], *, keep: int) -> None:
         """Keep how a mount move went, for the ``keep`` latest moves."""
@@ -121,27 +115,6 @@ class Namespace:
         stored = await self.storage.get(layout.config(self.id, "moves"))
         known: list[Any] = msgspec.json.decode(stored.value) if stored is not None else []
         return next((done for known_name, done in known if known_name == name), None)
-
-    async def tidy(self, *, limit: int = 500) -> int:
-        """Finish what was begun and end what has expired. How many things were done; call again while > 0."""
-        done = 0
-        for token_id in await self.tokens.revoking(limit):
-            await self.clean_up(await self.tokens.resume(token_id))
-            done += 1
-        for entry in list(self.mounts.removing):
-            with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
-                await self.revoke_prefix(entry.path)
-                await self.mounts.finish_removal(entry)
-                done += 1
-        for lease_id, lease in await self.leases.expired(limit):
-            if lease.kind == "token":
-                await self.end_token(lease.token)
-                await self.leases.forget(lease_id, lease)
-            else:
-                with contextlib.suppress(VaultError):  # counted and put off; the others must not wait for it
-                    await self.leases.revoke(lease_id)
-            done += 1
-        return done
 
 
 async def open_namespace(namespace: str, storage: Any, parts: Parts) -> Namespace:

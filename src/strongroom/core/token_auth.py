@@ -15,7 +15,7 @@ from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Auth, Response
 from strongroom.sdk.token_fields import address_within
 
-_SPENT = "spent"  # note of a call that took a token's last use: the token
+SPENT = "spent"  # note of a call that took a token's last use: the token
 
 
 class TokenCheck:
@@ -32,7 +32,7 @@ class TokenAuth:
     """Handler: Auth -> token once the route is done; its ``check`` is the step before the route."""
 
     special_only = True  # see Pipeline
-    log_note = _SPENT
+    log_note = SPENT
 
     def __init__(self, namespace: Callable[[str], Namespace]) -> None:
         self._namespace = namespace
@@ -73,7 +73,7 @@ class TokenAuth:
         if not await tokens.spend(found.id):
             raise PermissionDenied
         if found.entry.num_uses == 1:
-            call.notes[_SPENT] = found
+            call.notes[SPENT] = found
 
     async def post_route(self, call: Call, response: Response) -> Response:
         auth = response.auth
@@ -85,7 +85,7 @@ class TokenAuth:
 
     async def log(self, call: Call, outcome: Response | BaseException) -> None:
         """The last use is over: end the token and what hangs on it."""
-        spent: Found | None = call.notes.pop(_SPENT, None)
+        spent: Found | None = call.notes.pop(SPENT, None)
         if spent is not None:
             await self._namespace(call.request.namespace).end_token(spent.id)
 

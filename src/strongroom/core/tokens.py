@@ -23,7 +23,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(TokenEntry).decode
 _MAX_CACHED = 20_000
 _TRIES = 64
-_BATCH = 10  # tokens removed in one commit; each takes 6 writes of the 64
+_BATCH = 10  # tokens removed in one commit; each takes at most 6 writes of the 64
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -56,12 +56,16 @@ class Tokens:
     """See the module. ``storage`` is the barrier, keys start with ``prefix``."""
 
     def __init__(self, storage: Any, prefix: str, lease_prefix: str, keys: TokenKeys, now: Callable[[], float]) -> None:
-        self._storage = storage
+        self._storage, self._prefix, self._lease_prefix = storage, prefix, lease_prefix
         self.keys = Keys(prefix)
         self.leases = LeaseKeys(lease_prefix)
         self._secrets = keys
         self._now = now
         self._cache = _Cache()
+
+    def over(self, storage: Any) -> "Tokens":
+        """The same tokens, written through another store."""
+        return Tokens(storage, self._prefix, self._lease_prefix, self._secrets, self._now)
 
     def hash(self, text: str) -> str:
         """The name under which a token or accessor is stored."""
@@ -279,12 +283,23 @@ class Tokens:
         The first commit removes the entry (and so ends the subtree) and notes that the tree must be tidied; the
         rest may be done later by anybody (``resume``). Returns the ids that were removed, the token's first.
         """
-        stored = await self._storage.get(self.keys.entry + token_id)
-        first = [Write(self.keys.revoking + token_id, b"1")]
-        if stored is not None:
-            first += self._drop(token_id, _unpack(stored.value))
-        await self._storage.commit(first)
-        return await self.resume(token_id)
+        return await self.revoke_all([token_id])
+
+    async def revoke_all(self, token_ids: Sequence[str]) -> list[str]:
+        """As ``revoke`` for several tokens, ``_BATCH`` of them in one commit."""
+        gone: list[str] = []
+        for start in range(0, len(token_ids), _BATCH):
+            part = token_ids[start : start + _BATCH]
+            first: list[Write] = []
+            for token_id in part:
+                stored = await self._storage.get(self.keys.entry + token_id)
+                first.append(Write(self.keys.revoking + token_id, b"1"))
+                if stored is not None:
+                    first += self._drop(token_id, _unpack(stored.value))
+            await self._storage.commit(first)
+            for token_id in part:
+                gone += await self.resume(token_id)
+        return gone
 
     async def resume(self, token_id: str) -> list[str]:
         """Remove everything below a revoked token, deepest last, in commits of bounded size."""

@@ -23,6 +23,7 @@ from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.databases import AsyncpgDatabases
 from strongroom.vault.stores import WholeStore, open_backend
 
 __all__ = ["Assembled", "VaultConfig", "assemble", "open_backend", "read_config"]
@@ -127,6 +128,7 @@ def assemble(
         guards=[WholeStore(backend), lockout, LockoutRecheck(lockout)],
         now=now,
         offload=offload,
+        databases=AsyncpgDatabases(),
     )
     core.lockout = lockout
     spaces["core"] = core
