@@ -31,6 +31,7 @@ from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.databases import AsyncpgDatabases
 from strongroom.vault.outside import Outside
 from strongroom.vault.stores import WholeStore, open_backend
 
@@ -143,6 +144,7 @@ def assemble(
         offload=offload,
         fetch=Outside(outward or offload, config.allowed_private_hosts),
         windows=windows,
+        databases=AsyncpgDatabases(),
     )
     core.lockout = lockout
     spaces["core"] = core
