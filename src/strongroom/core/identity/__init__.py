@@ -27,6 +27,7 @@ class Identity:
     ) -> None:
         self.store = IdentityStore(storage, namespace, hash_text, now)
         self.views = Views(self.store, mount_of)
+        self.store.on_change = self.views.forget
         self.logins = Logins(self.store)
         self.known = self.views.known  # asked for every request
         self.membership = Membership(self.store)
