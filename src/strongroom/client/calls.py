@@ -241,6 +241,22 @@ def policy_delete(name: str) -> Call:
     return Call("DELETE", f"sys/policies/acl/{name}")
 
 
+def cedar_policies() -> Call:
+    return list_keys("sys/policies/cedar")
+
+
+def cedar_policy_read(name: str) -> Call:
+    return Call("GET", f"sys/policies/cedar/{name}")
+
+
+def cedar_policy_write(name: str, text: str) -> Call:
+    return Call("PUT", f"sys/policies/cedar/{name}", {"policy": text})
+
+
+def cedar_policy_delete(name: str) -> Call:
+    return Call("DELETE", f"sys/policies/cedar/{name}")
+
+
 def lease_lookup(lease: str) -> Call:
     return Call("PUT", "sys/leases/lookup", {"lease_id": lease})
 

@@ -17,6 +17,8 @@ from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
 from strongroom.core.pipeline import TRANSITION, Pipeline, Recorder
 from strongroom.core.policies import Acl, Policies, PolicyLanguage, below
+from strongroom.core.rate_limit import RateLimit, RoleLimit
+from strongroom.core.rate_windows import Windows
 from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
 from strongroom.core.shares import KeyShares
@@ -112,6 +114,7 @@ class Core:
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
         fetch: Fetch = nowhere,
+        windows: Windows | None = None,
     ) -> None:
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
         self.now, self.offload, self.fetch = now, offload, fetch
@@ -129,6 +132,8 @@ class Core:
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
+        self.rate_limit = RateLimit(self.space, now, windows=windows)
+        self._limited: set[str] = set()  # ids of the namespaces that have rate limits
         mount = Mount(path="sys/", storage=NoStorage(), now=now, type="system")
         engine = system(self, mount)
         self._sealed_router = Router(
@@ -144,9 +149,12 @@ class Core:
     def _pipeline(self) -> Pipeline:
         """The order of what happens to a request. This list is the whole truth of it."""
         tokens = TokenAuth(self.space)
+        rates = self.rate_limit.knowing(tokens.check)
         steps: list[Any] = [
             SealStep(self),
+            *([rates] if self._limited else []),
             Parse(),
+            *([RoleLimit(rates)] if self._limited else []),
             TokenCheck(tokens),
             Facts(),
             *self._guards,
@@ -159,6 +167,18 @@ class Core:
             Warnings(),
         ]
         return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom, self._denied)
+
+    @property
+    def limits_rates(self) -> bool:
+        """Whether any namespace has a rate limit."""
+        return bool(self._limited)
+
+    def _now_limited(self, namespace: str, has: bool) -> None:
+        """A vault without rate limits spends no time on them: their steps come and go with the first and the last."""
+        before = bool(self._limited)
+        (self._limited.add if has else self._limited.discard)(namespace)
+        if bool(self._limited) is not before:
+            self.pipeline = self._pipeline()
 
     def add_handler(self, handler: Any) -> None:
         """Put ``handler`` behind the built-in checks and before the request record."""
@@ -339,6 +359,7 @@ class Core:
                 now=self.now,
                 offload=self.offload,
                 fetch=self.fetch,
+                limited=self._now_limited,
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)
@@ -371,6 +392,7 @@ class Core:
         self._directory = None
         self.cluster = None
         self.attempts.clear()
+        self._limited.clear()
         self.pipeline = self._pipeline()
         await self.keeper.seal()
 

@@ -1,7 +1,7 @@
 """One namespace at work: its tokens, mounts, policies, leases and settings, kept fresh by its epoch."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -15,12 +15,13 @@ from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.names import namespace_of_lease
 from strongroom.core.policies import PolicyLanguage, PolicyStore
+from strongroom.core.quota_entry import QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
-from strongroom.errors import Conflict, NotFound, VaultError
+from strongroom.errors import Conflict, VaultError
 from strongroom.sdk.outside import Fetch, nowhere
-from strongroom.sdk.request import ROOT_NAMESPACE, Caller
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
 
@@ -41,6 +42,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
     fetch: Fetch = nowhere
+    limited: Callable[[str, bool], None] = lambda namespace, has: None  # told whether a namespace has rate limits
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -85,7 +87,9 @@ class Namespace:
         self.mounts.before_end = self.identity.removal.mount
         self.policies.identity = self.identity.template
         self.settings = Settings()
-        self.on_change: list[Callable[[], Any]] = [self.identity.forget]  # told (awaited) after each reload
+        self.rates: QuotaTable[RateQuota] = QuotaTable(())
+        # Told (awaited) after each reload, in this order: Cedar asks who a caller is.
+        self.on_change: list[Callable[[], Any]] = [self.identity.forget, self.cedar.load]
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
@@ -110,8 +114,11 @@ class Namespace:
         await self.mounts.load()
         self.has_children = bool(await self.storage.list(layout.child_prefix(self.id), limit=1))
         self.policies.forget()
+        quotas = self.settings.quotas
         self.settings = await load_settings(self.storage, self.id)
-        await self.cedar.load()
+        if self.settings.quotas != quotas:
+            self.rates = QuotaTable(self.settings.quotas.rates.values())
+            self.parts.limited(self.id, bool(self.rates))
         for told in self.on_change:
             await told()
         self._epoch = revision
@@ -168,18 +175,6 @@ class Namespace:
                     await self.leases.revoke(lease_id, force=force)
                 done += 1
         return done
-
-    async def known(self, caller: Caller) -> Caller:
-        """``caller`` as it is known today."""
-        return caller
-
-    async def entity_caller(self, name: str) -> Caller:
-        """Whoever bears the entity ``name`` (or its id), by what the entity alone gives. Raises NotFound."""
-        raise NotFound("no such entity")
-
-    async def holders(self, policies: Sequence[str]) -> dict[str, Any]:
-        """The entities and groups that hold one of ``policies``."""
-        return {"entities": [], "groups": []}
 
     async def remember_migration(self, name: str, done: dict[str, str], *, keep: int) -> None:
         """Keep how a mount move went, for the ``keep`` latest moves."""

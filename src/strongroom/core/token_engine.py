@@ -144,7 +144,7 @@ class TokenEngine:
         return Response(data=lookup_data(entry, self._now(), token=token, identity=identity))
 
     async def renew_self(self, call: Call, args: Increment) -> Response:
-        return await renew(self._home(call), await self._own(call), args.increment, call.request.token)
+        return await renew(self._home(call), await self._own(call), args.increment, call.request.token, call.request)
 
     async def renew(self, call: Call, args: TokenArg) -> Response:
         found = await self._by_token(call, args)

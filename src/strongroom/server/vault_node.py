@@ -65,6 +65,7 @@ class VaultNode:
             offload=self._offload,
             outward=self._outward,
             counters=getattr(host, "lockouts", None),
+            windows=getattr(host, "windows", None),
         )
         made.core.door.metrics = self._metrics
         made.core.door.others_in_flight = host.in_flight
@@ -102,6 +103,14 @@ class VaultNode:
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
         return await self._vault.core.handle(request)
+
+    def limiting(self) -> bool:
+        """Whether there are rate limits."""
+        return self._vault.core.limits_rates
+
+    def admit(self, request: Request) -> Request:
+        """Count a request whose body has not come yet. It comes back marked, or with its refusal."""
+        return self._vault.core.rate_limit.admit(request)
 
     def door_settings(self) -> DoorSettings:
         """As the vault's settings are now; the same value until they change."""

@@ -12,6 +12,7 @@ from strongroom.core.core import Core, CoreConfig
 from strongroom.core.identity.engine import IdentityEngine
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
+from strongroom.core.rate_windows import Windows
 from strongroom.core.sys import System
 from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
@@ -89,6 +90,7 @@ def assemble(
     outward: Offload | None = None,
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
+    windows: Windows | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -100,6 +102,7 @@ def assemble(
         outward: runs what waits for others outside, which must not hold up the hashes; None = ``offload``.
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
+        windows: where rate limits count requests; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -139,6 +142,7 @@ def assemble(
         now=now,
         offload=offload,
         fetch=Outside(outward or offload, config.allowed_private_hosts),
+        windows=windows,
     )
     core.lockout = lockout
     spaces["core"] = core
