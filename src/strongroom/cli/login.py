@@ -12,7 +12,7 @@ from strongroom.client import calls
 from strongroom.client.messages import Answer, Call
 from strongroom.client.settings import variable, variable_name
 
-METHODS = ("token", "userpass", "approle", "cert")
+METHODS = ("token", "userpass", "approle", "cert", "jwt", "oidc")
 STORED = """\
 Success! You are now authenticated. The token information displayed below
 is already stored in the token helper. You do NOT need to run "strongroom login"
@@ -26,7 +26,7 @@ token below with each request.
 
 @command(
     "login",
-    value("method", "token (default), userpass, approle or cert."),
+    value("method", "token (default), userpass, approle, cert, jwt or oidc."),
     value("path", "Where the method is mounted below auth/ (default: its name)."),
     switch("no-store", "Do not keep the token."),
     switch("no-print", "Do not show the token."),
@@ -69,6 +69,11 @@ def login(session: Session, words: tuple[str, ...], **flags: Any) -> int:
 
 def _by_method(session: Session, method: str, path: str, words: tuple[str, ...]) -> Answer:
     fields = parse_texts(words, session.stdin)
+    if method in ("jwt", "oidc"):
+        from strongroom.cli import login_oidc
+
+        given = method == "jwt" or "jwt" in fields
+        return (login_oidc.with_token if given else login_oidc.in_browser)(session, path, fields)
     if method == "userpass":
         call = _userpass(session, path, fields)
     elif method == "cert":
