@@ -105,9 +105,10 @@ class QuotaExceeded(VaultError):
     status = 429
     retryable = True
 
-    def __init__(self, *messages: str, retry_after: int = 1) -> None:
+    def __init__(self, *messages: str, retry_after: int = 1, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(*messages)
         self.retry_after = retry_after
+        self.headers = headers or {}
 
 
 class AuditFailed(VaultError):

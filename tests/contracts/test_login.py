@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 import api_server_stub
+import oidc_provider
 from certificates import make
 from contracts.login_contract import LoginContract
 from contracts.login_harness import CHEAP, Door
 from strongroom.auth.approle import AppRole
 from strongroom.auth.cert import Cert
+from strongroom.auth.jwt import Jwt
 from strongroom.auth.kubernetes import Kubernetes
 from strongroom.auth.userpass import Userpass
 from strongroom.core.lockout import Lockout
@@ -100,6 +102,47 @@ class TestCert(LoginContract):
         for _ in range(20):
             with pytest.raises(BadRequest):
                 await self.login(door, "wrong")
+
+
+class TestJwt(LoginContract):
+    """A key in the configuration; the provider's part is in unit/auth/test_jwt_provider.py."""
+
+    def open_door(self, **door: Any) -> Door:
+        return Door(Jwt, kind="jwt", **door)
+
+    async def prepare(self, door: Door, **fields: Any) -> None:
+        key = oidc_provider.rsa_key()
+        await door.write("config", {"jwt_validation_pubkeys": [oidc_provider.pem(key)]})
+        role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": "vault"}
+        await door.write("role/r", {**role, **fields})
+
+    async def remove(self, door: Door) -> None:
+        await door.delete("role/r")
+
+    async def attempts(self, door: Door) -> dict[str, tuple[str, dict[str, Any]]]:
+        claims = {"sub": "alice", "aud": "vault", "exp": int(door.clock()) + 3600}
+        good = oidc_provider.signed(oidc_provider.rsa_key(), claims)
+        return {
+            "good": ("login", {"role": "r", "jwt": good}),
+            "wrong": ("login", {"role": "r", "jwt": oidc_provider.signed(oidc_provider.rsa_key("", 1), claims)}),
+            "unknown": ("login", {"role": "nobody", "jwt": good}),
+            "no proof": ("login", {"role": "r"}),
+        }
+
+    async def test_only_logins_are_open_and_they_name_the_alias(self, door: Door) -> None:
+        """The browser's routes are open too, and no route names an alias: see the next test."""
+        open_routes = {route.pattern for route in door.engine.routes() if route.login}
+        assert "login" in open_routes and all(p.partition("/")[0] in ("login", "oidc") for p in open_routes)
+        assert all(route.help and not route.while_sealed for route in door.engine.routes())
+
+    async def test_a_locked_name_is_refused_even_with_the_right_proof(self) -> None:
+        """Nobody can guess a signature, so there is nothing to lock, and nobody can lock a role for the others."""
+        door = self.open_door(guard=lambda clock: Lockout(clock))
+        await self.prepare(door)
+        for which in ("wrong", "unknown", "no proof"):
+            for _ in range(6):
+                with pytest.raises(BadRequest):
+                    await self.login(door, which)
         assert (await self.login(door)).auth is not None
 
 

@@ -68,7 +68,7 @@ class FileSink:
 
     __slots__ = (
         "_audit_dir", "_each", "_failed", "_fd", "_folder", "_fsync", "_limit", "_lock", "_lost", "_offload", "_open",
-        "_parts", "_room", "_synced", "_turn", "_written",
+        "_parts", "_room", "_synced", "_turn", "_written", "moved",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class FileSink:
             raise
         self._room = Room(self._folder)
         self._limit = _size_limit()
+        self.moved = False  # whether the last reopen found another file
         self._open = 0  # request records whose response record is still to come
         self._each = PAGE  # room that one of these responses may need, bytes
         self._failed = False  # the last record was not taken whole
@@ -212,6 +213,7 @@ class FileSink:
             if self._fsync:
                 self._flush_locked()
             old = (self._fd, self._folder)
+            self.moved = not os.path.samestat(os.fstat(self._fd), os.fstat(fd))
             self._room.close()
             self._fd, self._folder, self._room = fd, folder, Room(folder)
         for stale in old:

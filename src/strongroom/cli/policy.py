@@ -16,6 +16,7 @@ POLICY = Group(
         **{name: f"policy_explain:{name}_" for name in ("explain", "lint", "test")},
         "who-can": "policy_explain:who_can",
         "reach": "policy_explain:reach",
+        "cedar": "policy_cedar:CEDAR",
     },
     "List, read, write, delete, test and explain policies.",
 )

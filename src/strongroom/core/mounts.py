@@ -16,6 +16,7 @@ from strongroom.core.sweep import delete_prefix
 from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Engine, Mount
 from strongroom.sdk.outside import Fetch, nowhere
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import View, Write
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -191,7 +192,7 @@ class MountTable:
             self._free(entry.path)
             return [self.write(entry)]
 
-        await self._change(add)
+        await self._change(add, entry.path)
         engine = self.router.mounts[entry.path].engine if entry.path in self.router.mounts else None
         initialize = getattr(engine, "initialize", None)
         if initialize is not None:
@@ -204,6 +205,7 @@ class MountTable:
             BadRequest: nothing is mounted there, or the new path is taken.
         """
         made: list[tuple[MountEntry, MountEntry]] = []
+        target = change(self.entries[path]).path if path in self.entries else ""
 
         def put() -> list[Write]:
             old = self.entries.get(path)
@@ -216,7 +218,7 @@ class MountTable:
             made[:] = [(old, new)]
             return [self.write(new)]
 
-        await self._change(put)
+        await self._change(put, target)
         old, new = made[0]
         engine = self.router.mounts[new.path].engine if new.path in self.router.mounts else None
         initialize = getattr(engine, "initialize", None)
@@ -240,7 +242,8 @@ class MountTable:
                 raise BadRequest(f"cannot unmount {entry.shown_path!r}")
             leaving = msgspec.structs.replace(entry, state="removing")
             marked[:] = [leaving]
-            return [self.write(leaving)]
+            unfinished = [Write(layout.UNFINISHED + self._ns, b"1")] if self._ns != ROOT_NAMESPACE else []
+            return [self.write(leaving), *unfinished]
 
         await self._change(mark)
         return marked[0]
@@ -251,12 +254,18 @@ class MountTable:
         await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
         await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 
-    async def _change(self, make: Callable[[], list[Write]]) -> None:
-        """Commit what ``make`` makes of the table as it is now, and move the epoch; again if others come between."""
+    async def _change(self, make: Callable[[], list[Write]], path: str = "") -> None:
+        """Commit what ``make`` makes of the table as it is now, and move the epoch; again if others come between.
+
+        ``path`` is one that the change takes: it may not begin with the name of a namespace.
+        """
         writes: list[Write] = []
 
         async def before() -> None:
             await self.load()
+            first = path.partition("/")[0]
+            if first and await self._storage.get_sealed(layout.child(self._ns, first)) is not None:
+                raise BadRequest(f"path is already in use at {first}/")
             writes[:] = make()
 
         await commit_with_epoch(self._storage, self._ns, writes, before=before)

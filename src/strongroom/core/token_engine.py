@@ -1,5 +1,6 @@
 """The engine at ``auth/token/``: look up, renew and revoke tokens; creation and roles are in their own files."""
 
+import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -94,6 +95,10 @@ class TokenEngine:
     def _space(self, call: Call) -> Namespace:
         return self._namespace(call.request.namespace)
 
+    def _home(self, call: Call) -> Namespace:
+        """Of the calling token: the request's namespace, or one above it."""
+        return self._namespace(call.caller.namespace) if call.caller is not None else self._space(call)
+
     async def _by_token(self, call: Call, args: TokenArg) -> Found | None:
         if not args.token:
             raise BadRequest("missing token")
@@ -108,10 +113,10 @@ class TokenEngine:
         return found
 
     async def _own(self, call: Call) -> Found:
-        found = await self._space(call).tokens.find(call.request.token)
+        found = await self._home(call).tokens.find(call.request.token)
         if found is None and call.caller is not None and call.caller.token_id:
             # the last use of a limited token was counted for this very request
-            entry = await self._space(call).tokens.peek(call.caller.token_id)
+            entry = await self._home(call).tokens.peek(call.caller.token_id)
             found = Found(call.caller.token_id, entry, call.caller) if entry is not None else None
         if found is None:
             raise PermissionDenied
@@ -122,7 +127,9 @@ class TokenEngine:
         return await self._shown(call, found.entry, call.request.token)
 
     async def lookup(self, call: Call, args: TokenArg) -> Response:
-        token = str(args.token) or call.request.token
+        token = str(args.token)
+        if not token or hmac.compare_digest(token.encode(), call.request.token.encode()):
+            return await self.lookup_self(call, NoArgs())
         found = await self._space(call).tokens.find(token)
         if found is None:
             raise PermissionDenied("bad token")
@@ -137,7 +144,7 @@ class TokenEngine:
         return Response(data=lookup_data(entry, self._now(), token=token, identity=identity))
 
     async def renew_self(self, call: Call, args: Increment) -> Response:
-        return await self._renew(call, await self._own(call), args.increment, call.request.token)
+        return await renew(self._home(call), await self._own(call), args.increment, call.request.token, call.request)
 
     async def renew(self, call: Call, args: TokenArg) -> Response:
         found = await self._by_token(call, args)
@@ -153,7 +160,7 @@ class TokenEngine:
 
     async def revoke_self(self, call: Call, args: NoArgs) -> Response:
         if call.caller is not None and call.caller.token_id:
-            await self._space(call).end_token(call.caller.token_id)
+            await self._home(call).end_token(call.caller.token_id)
         return Response()
 
     async def revoke_accessor(self, call: Call, args: AccessorArg) -> Response:
@@ -165,7 +172,7 @@ class TokenEngine:
         if found is None:
             raise BadRequest("token to revoke not found")
         space = self._space(call)
-        await space.tokens.orphan_children(found.id)
+        await space.orphan_children(found.id)
         await space.end_token(found.id)
         return Response()
 

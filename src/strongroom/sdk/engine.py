@@ -59,6 +59,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     rest_may_be_empty: bool = False
     name: str = ""  # operation name in the OpenAPI document; made from the pattern when empty
     pure: frozenset[Op] = frozenset()  # operations that only look: nothing is changed anywhere before the answer leaves
+    role: Callable[[Any], Awaitable[str]] | None = None  # of a login: (call) -> the role it names, for quotas
     strict: bool = True  # warn about unknown fields; False where the body is free-form
 
     def compile(self) -> re.Pattern[str]:
@@ -96,6 +97,7 @@ class Call(msgspec.Struct):
     policy_results: Mapping[str, Any] | None = None  # what the authorizers decided, for the audit record
     notes: dict[str, Any] = {}  # what handlers of ``core`` remember between phases
     warnings: tuple[str, ...] = ()
+    headers: dict[str, str] | None = None  # that the answer carries, whatever comes of the call
     only_looks: bool = False  # there is no effect but the answer, so both audit records may be written at once
 
     def __repr__(self) -> str:

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from strongroom.errors import BadRequest, QuotaExceeded, StorageFailed, VaultError
 from strongroom.sdk.request import Request, Response
 from strongroom.server import http_encode
@@ -37,6 +39,7 @@ class Connection(asyncio.Protocol):
     """One client."""
 
     __slots__ = (
+        "_admitted",
         "_body_since",
         "_buffer",
         "_busy",
@@ -76,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._coroutine: Coroutine[Any, Any, Response] | None = None
         self._future: Any = None
         self._request: Request | None = None
+        self._admitted: dict[str, str] | None = None  # see ``Request``
         self._started = 0.0
         self._counted = 0  # bytes of this connection in door.buffered
         self._body_since = 0.0
@@ -197,9 +201,24 @@ class Connection(asyncio.Protocol):
             self._count_body(framer.received)
             if self._door.buffered > self._limits.max_buffered:
                 self._refuse_body(QuotaExceeded("too many request bodies at once"))
-            elif fresh:
+            elif fresh and not self._refused_early():
                 self._expect_body()
         return False
+
+    def _refused_early(self) -> bool:
+        """A request that is over its rate limit is refused before its body is buffered."""
+        door, head = self._door, self._framer.head
+        if head is None or not door.limiting():
+            return False
+        request = build(head, b"", self._peer, self._proxies, door.settings(), None)
+        if request.fault is not None:
+            return False  # refused in any case, once it is whole
+        request = door.admit(request)
+        if request.fault is None:
+            self._admitted = request.admitted
+            return False
+        self._refuse_body(request.fault)
+        return True
 
     def _expect_body(self) -> None:
         self._body_since = self._door.now
@@ -271,8 +290,11 @@ class Connection(asyncio.Protocol):
         request = build(head, framer.body(), self._peer, self._proxies, door.settings(), fault)
         if self._certificates or self._proxies.certificate_header:
             request = with_certificates(request, self._certificates, self._proxies, self._peer[0])
+        if self._admitted is not None:
+            request = msgspec.structs.replace(request, admitted=self._admitted)
+            self._admitted = None
         self._request = request
-        self._coroutine = door.handle(self._request)
+        self._coroutine = door.handle(request)
         self._step()
 
     def _step(self, future: Any = None) -> None:

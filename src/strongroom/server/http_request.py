@@ -9,7 +9,6 @@ import msgspec
 
 from strongroom.errors import (
     BadRequest,
-    NotFound,
     PermissionDenied,
     UnsupportedMedia,
     VaultError,
@@ -153,7 +152,7 @@ def build(
         fault = fault or _origin_fault(head, settings)
     fault = fault or head.fault or target.fault
     remote, port = peer
-    token, wrap_ttl = "", 0
+    token, wrap_ttl, namespace = "", 0, ""
     content_type = head.content_type.decode("latin-1") if head.content_type else ""
     if head.token:
         token = head.token.decode("latin-1")
@@ -165,7 +164,7 @@ def build(
         if head.wrap_ttl:
             wrap_ttl = _wrap_ttl(head.wrap_ttl.decode("latin-1"))
         if head.namespace:
-            _check_namespace(head.namespace)
+            namespace = _namespace(head.namespace)
         if target.op is Op.PATCH:
             _check_patch(content_type)
     except VaultError as error:
@@ -182,6 +181,7 @@ def build(
         wrap_ttl=wrap_ttl,
         body=body if with_body else b"",
         content_type=content_type,
+        namespace_path=namespace,
         remote_port=port,
         headers=head.kept or {},
         fault=fault,
@@ -235,9 +235,13 @@ def _wrap_ttl(text: str) -> int:
     return seconds
 
 
-def _check_namespace(value: bytes) -> None:
-    if value.strip().strip(b"/") not in (b"", b"root"):
-        raise NotFound("namespace not found")
+def _namespace(value: bytes) -> str:
+    """The header's text with one slash less at each end; "" for the root namespace. The core does the rest."""
+    try:
+        text = value.strip().decode().removeprefix("/").removesuffix("/")
+    except UnicodeDecodeError:
+        raise BadRequest("X-Vault-Namespace is not valid UTF-8") from None
+    return "" if text == "root" else text
 
 
 def _check_patch(content_type: str) -> None:

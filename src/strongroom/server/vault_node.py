@@ -12,7 +12,7 @@ import msgspec
 
 from strongroom.audit.file import target_of
 from strongroom.audit.target import inside
-from strongroom.core.audit import device_options
+from strongroom.core.audit import CHECKPOINT_EVERY, device_options
 from strongroom.core.audit_devices import DeviceEntry, new_entry
 from strongroom.core.client_trust import client_trust
 from strongroom.core.core import REPORTED_VERSION
@@ -49,6 +49,7 @@ class VaultNode:
         self._settings = DoorSettings()
         self._jobs: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._stating: asyncio.Task[None] | None = None
         self._owner = False
         self._transition: Callable[[Transition], Awaitable[None]] | None = None
 
@@ -64,6 +65,7 @@ class VaultNode:
             offload=self._offload,
             outward=self._outward,
             counters=getattr(host, "lockouts", None),
+            windows=getattr(host, "windows", None),
         )
         made.core.door.metrics = self._metrics
         made.core.door.others_in_flight = host.in_flight
@@ -102,6 +104,14 @@ class VaultNode:
         """One request through the pipeline. Raises VaultError."""
         return await self._vault.core.handle(request)
 
+    def limiting(self) -> bool:
+        """Whether there are rate limits."""
+        return self._vault.core.limits_rates
+
+    def admit(self, request: Request) -> Request:
+        """Count a request whose body has not come yet. It comes back marked, or with its refusal."""
+        return self._vault.core.rate_limit.admit(request)
+
     def door_settings(self) -> DoorSettings:
         """As the vault's settings are now; the same value until they change."""
         return self._settings
@@ -134,6 +144,7 @@ class VaultNode:
         core.space().on_change.append(self._new_settings)
         await self._new_settings()
         self._counting = asyncio.get_running_loop().create_task(self._count_forever())
+        self._stating = asyncio.get_running_loop().create_task(self._state_forever())
 
     async def initialize(self, shares: int, threshold: int, *, root_token: str = "") -> InitResult:
         """Initialise without a client. The vault stays sealed."""
@@ -190,6 +201,12 @@ class VaultNode:
             with contextlib.suppress(VaultError):
                 await self._vault.core.count_encryptions()
 
+    async def _state_forever(self) -> None:
+        """Sign how far the audit logs have come, where something was written."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_EVERY)
+            await self._vault.audit.checkpoint()
+
     async def reload(self, log_level: str) -> None:
         """SIGHUP: reopen the audit files. Raises AuditFailed if one could not be."""
         self._vault.core.door.log_level = log_level
@@ -197,10 +214,10 @@ class VaultNode:
 
     async def close(self) -> None:
         """Finish commits, close files, forget keys."""
-        for task in (self._jobs, self._counting):
+        for task in (self._jobs, self._counting, self._stating):
             if task is not None:
                 task.cancel()
-        self._jobs = self._counting = None
+        self._jobs = self._counting = self._stating = None
         if self._made is not None:
             await self._made.core.seal()
             self._made.audit.close()

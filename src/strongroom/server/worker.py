@@ -38,12 +38,13 @@ from strongroom.server.flights import Others, tell
 from strongroom.server.forward import Answerer, Asker, Unanswered, connect
 from strongroom.server.http import Door
 from strongroom.server.listeners import BACKLOG
-from strongroom.server.lockouts import SIZE, SharedCounters
+from strongroom.server.lockouts import SharedCounters
 from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
 from strongroom.server.tls import context, load_files
 from strongroom.server.tls_clients import Asking, can_take_any
 from strongroom.server.watch import EVERY
+from strongroom.server.windows import SHARED, SharedWindows
 
 _LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
 _TRIM_EVERY = 10.0  # seconds
@@ -58,6 +59,7 @@ class HostSide:
     def __init__(self, worker: "Worker", secret: bytes) -> None:
         self._worker = worker
         self.lockouts = SharedCounters(worker.board, secret)
+        self.windows = SharedWindows(worker.board, secret)
 
     def metrics_text(self) -> bytes:
         return metrics.text(self._worker.board)
@@ -171,6 +173,8 @@ class Worker:
             self._route,
             settings=node.door_settings,
             renew=self._renew,
+            limiting=node.limiting,
+            admit=node.admit,
             meter=self.row,
             log=self.log.error,
         )
@@ -430,7 +434,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info(warning)
     module, _, name = args.node.partition(":")
     open_node = getattr(importlib.import_module(module), name)
-    board = Board(args.board, args.rows, SIZE)
+    board = Board(args.board, args.rows, SHARED)
     channel = Channel(socket.socket(fileno=args.control))
     key_socket = socket.socket(fileno=args.key)
 

@@ -12,11 +12,13 @@ from strongroom.core.core import Core, CoreConfig
 from strongroom.core.identity.engine import IdentityEngine
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
+from strongroom.core.rate_windows import Windows
 from strongroom.core.sys import System
 from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
+from strongroom.policy.below import rebased
 from strongroom.policy.cedar.language import CedarLanguage
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
 from strongroom.policy.expectations import failures, parse_expectations
@@ -53,8 +55,9 @@ class Language:
     def plain(self, text: str, what: str) -> Mapping[str, Any]:
         return hcl.to_plain(hcl.parse(text, what=what), what=what)
 
-    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
-        return Acl([render(policy, identity) for policy in policies])
+    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any], below: str = "") -> Acl:
+        filled = [render(policy, identity) for policy in policies]
+        return Acl([rebased(policy, below) for policy in filled] if below else filled)
 
     def explain(self, policies: Sequence[Any], identity: Mapping[str, Any], question: Question) -> dict[str, Any]:
         return explain([render(policy, identity) for policy in policies], question)
@@ -87,6 +90,7 @@ def assemble(
     outward: Offload | None = None,
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
+    windows: Windows | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -98,6 +102,7 @@ def assemble(
         outward: runs what waits for others outside, which must not hold up the hashes; None = ``offload``.
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
+        windows: where rate limits count requests; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -137,6 +142,7 @@ def assemble(
         now=now,
         offload=offload,
         fetch=Outside(outward or offload, config.allowed_private_hosts),
+        windows=windows,
     )
     core.lockout = lockout
     spaces["core"] = core

@@ -87,6 +87,7 @@ class _Base:
             settings = msgspec.structs.replace(settings, audit_dir=_beside(self._ground))
         self._made = assemble(self._ground.store, settings, now=now, offload=offload)
         self._core = self._made.core
+        self._made.audit.inline = True
         self._token = _kept("")
         self._closed = False
         _open.add(self)
@@ -145,7 +146,7 @@ class _Base:
         try:
             return await self._core.handle(request)
         except NotFound as error:
-            mounted = self._core.router(request.namespace).mount_of(request.path) is not None
+            mounted = self._core.mounted(request.path)
             return calls.absent(error, mounted=mounted)
 
     async def _init(self, config: SealConfig) -> InitResult:

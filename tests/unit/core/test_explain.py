@@ -148,3 +148,39 @@ def test_a_capsule_fits_a_header_whatever_was_asked() -> None:
     changed = sealed[:-2] + ("AA" if sealed[-2:] != "AA" else "BB")
     with pytest.raises(BadRequest):
         denials.open(changed)
+
+
+async def test_of_entities_and_who_holds_what(world: World) -> None:
+    made = await world.ok("POST", "identity/entity", {"name": "ann", "policies": ["app"]})
+    await world.ok("POST", "identity/group", {"name": "team", "policies": ["app"], "member_entity_ids": []})
+    await world.ok("POST", "identity/entity", {"name": "bob"})
+    for name in ("ann", "ANN", made["data"]["id"]):
+        found = await explain(world, entity=name, path="secret/data/app/x")
+        assert (found["allowed"], found["rule"]) == (True, "secret/data/app/*")
+    assert (await explain(world, entity="bob", path="secret/data/app/x"))["allowed"] is False
+    assert await world.status("POST", "sys/policies/explain", {"entity": "nobody", "path": "a"}) == 404
+    body = {"operation": "read", "path": "secret/data/app/db"}
+    _, answer = await world.http("POST", "sys/policies/who-can", body)
+    assert (answer["data"]["entities"], answer["data"]["groups"]) == (["ann"], ["team"])
+    _, answer = await world.http("POST", "sys/policies/reach", {"entity": "ann"})
+    assert answer["data"]["policies"] == ["app"]
+
+
+async def test_cedar_speaks_too(world: World) -> None:
+    await world.ok("POST", "identity/entity", {"name": "ann", "policies": ["app"]})
+    text = 'forbid(principal == User::"ann", action, resource in Secret::"secret/app/secret");'
+    await world.ok("PUT", "sys/policies/cedar/no", {"policy": text})
+    found = await explain(world, entity="ann", path="secret/data/app/secret/x")
+    assert (found["allowed"], found["decided_by"]) == (False, "cedar")
+    cedar = found["cedar"]
+    assert isinstance(cedar, dict)
+    assert (cedar["decision"], cedar["deciding"], cedar["smallest_policy"]) == ("forbid", ["no#1"], "")
+    found = await explain(world, entity="ann", path="secret/data/other")
+    cedar = found["cedar"]
+    assert isinstance(cedar, dict)
+    assert cedar["smallest_policy"] == (
+        'permit(principal == User::"ann", action == Action::"read", resource == Secret::"secret/other");'
+    )
+    await world.ok("PUT", "sys/policies/cedar/yes", {"policy": cedar["smallest_policy"]})
+    found = await explain(world, entity="ann", path="secret/data/other")
+    assert (found["allowed"], found["decided_by"]) == (True, "cedar")

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from strongroom.core.sys.root_only import in_child
 from strongroom.sdk.engine import Mount, Route
+from strongroom.sdk.request import ROOT_NAMESPACE
 
 if TYPE_CHECKING:
     from strongroom.core.core import Core
@@ -25,9 +27,11 @@ class System:
             leases,
             locked,
             mounts,
+            namespaces,
             operator,
             passwords,
             policies,
+            quotas,
             seal,
             tools,
             wrapping,
@@ -39,6 +43,7 @@ class System:
             mounts.MountRoutes,
             access.RemountRoutes,
             explain.ExplainRoutes,
+            namespaces.NamespaceRoutes,
             policies.PolicyRoutes,
             cedar.CedarRoutes,
             passwords.PasswordRoutes,
@@ -48,11 +53,15 @@ class System:
             wrapping.WrappingRoutes,
             audit.AuditRoutes,
             config.ConfigRoutes,
+            quotas.QuotaRoutes,
             internal.InternalRoutes,
             tools.ToolRoutes,
             host.HostRoutes,
         )
-        self._routes: tuple[Route, ...] = tuple(route for group in groups for route in group(core).routes())
+        routes = (route for group in groups for route in group(core).routes())
+        if mount.namespace != ROOT_NAMESPACE:
+            routes = (in_child(route) for route in routes)
+        self._routes: tuple[Route, ...] = tuple(routes)
 
     def routes(self) -> Sequence[Route]:
         return self._routes

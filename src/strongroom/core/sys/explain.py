@@ -1,11 +1,13 @@
 """sys/policies/explain, who-can, reach, lint: why a decision came out as it did, and who may do what."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from strongroom.core.clock import rfc3339
 from strongroom.core.denials import Denial
+from strongroom.core.identity.records import entity_of, group_of
 from strongroom.core.namespace import Namespace
 from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, Route
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _OPS = {op.value: op for op in (Op.CREATE, Op.READ, Op.UPDATE, Op.PATCH, Op.DELETE, Op.LIST, Op.SCAN)}
 _ALIASES = {"write": Op.UPDATE, "get": Op.READ, "put": Op.UPDATE, "post": Op.UPDATE}
+_MAX_SCANNED = 100_000  # entities, and groups, that a question looks at
 _NOBODY = Caller(accessor="", policies=())
 
 
@@ -89,7 +92,13 @@ class ExplainRoutes:
             return Response(data={**data, "allowed": True, "decided_by": "root", "reason": "the root policy is exempt"})
         question = Question(caller=caller, op=op, path=path, sudo=match.route.sudo)
         found = await space.policies.explain(caller, question)
-        return Response(data={**data, "allowed": found["allowed"], "decided_by": "acl", **found_below(found)})
+        data |= {"allowed": found["allowed"], "decided_by": "acl", **found_below(found)}
+        if (gate := space.policies.cedar) is not None:
+            decision = (await space.policies.acl(caller)).decide(question)
+            told = await gate.explain(caller, match, op, path, decision)
+            if told is not None:
+                data |= {"allowed": told.pop("allowed"), "decided_by": told.pop("decided_by"), "cedar": told}
+        return Response(data=data)
 
     async def _refused(self, space: Namespace, denial: Denial) -> Caller | None:
         """The caller of a denial with today's policies, or with those of then if the token is gone."""
@@ -97,7 +106,7 @@ class ExplainRoutes:
             return None
         found = await space.tokens.find_id(denial.token_id) if denial.token_id else None
         if found is not None:
-            return await space.known(found.caller)
+            return await today(space, found.caller)
         return Caller(accessor="", policies=denial.policies, entity_id=denial.entity_id)
 
     async def _caller(self, space: Namespace, args: Asked) -> Caller:
@@ -108,9 +117,9 @@ class ExplainRoutes:
             )
             if found is None:
                 raise NotFound("no such token")
-            return await space.known(found.caller)
+            return await today(space, found.caller)
         if args.entity:
-            return await space.entity_caller(str(args.entity))
+            return await entity_caller(space, str(args.entity))
         if args.policies:
             names = tuple(sorted({name.lower() for name in args.policies}))
             return Caller(accessor="", policies=names, root="root" in names)
@@ -136,7 +145,9 @@ class ExplainRoutes:
                 granting.append({"policy": name, "rule": found["rule"], "line": found["decided_by"][0]["line"]})
         names = [one["policy"] for one in granting]
         data = {"operation": op.value, "path": path, "policies": granting, "depends_on_identity": depending}
-        return Response(data={**data, **await space.holders(["root", *names])})
+        if space.policies.cedar is not None:
+            data["cedar"] = await space.policies.cedar.speaking(match, op, path)
+        return Response(data={**data, **await holders(space, names)})
 
     async def reach(self, call: Call, args: Asked) -> Response:
         space = self._space(call)
@@ -194,3 +205,43 @@ def _kinds(space: Namespace) -> dict[str, str]:
         path: "kv2" if entry.type in ("kv", "generic") and (entry.options or {}).get("version") == "2" else entry.type
         for path, entry in space.mounts.entries.items()
     }
+
+
+async def today(space: Namespace, caller: Caller) -> Caller:
+    """``caller`` with the policies and groups that its entity gives now; one whose entity is gone keeps its token's."""
+    return await space.identity.caller(caller, keep=False) or caller
+
+
+async def entity_caller(space: Namespace, name: str) -> Caller:
+    """Whoever is the entity ``name`` (or its id), by what the entity alone gives. Raises NotFound."""
+    store = space.identity.store
+    entity = await store.entity_named(name) or await store.entity(name)
+    if entity is None:
+        raise NotFound("no such entity")
+    bare = Caller(accessor="", policies=(), entity_id=entity.id, namespace=space.id)
+    found = await space.identity.caller(bare, keep=False)
+    if found is None:
+        raise BadRequest("the entity is disabled: nothing is granted to it")
+    return found
+
+
+async def holders(space: Namespace, policies: Sequence[str]) -> dict[str, Any]:
+    """The entities and groups that hold one of ``policies``, and whether there are more than were looked at."""
+    wanted, keys = frozenset(policies), space.identity.store.keys
+    entities, more = await _holding(space, keys.entity, entity_of, wanted)
+    groups, also = await _holding(space, keys.group, group_of, wanted)
+    return {"entities": entities, "groups": groups, "truncated": more or also}
+
+
+async def _holding(space: Namespace, prefix: str, read: Any, wanted: frozenset[str]) -> tuple[list[str], bool]:
+    found: list[str] = []
+    after, seen = "", 0
+    while rows := await space.storage.scan(prefix, after=after, limit=500):
+        for _, stored in rows:
+            record = read(stored.value)
+            if wanted.intersection(record.policies):
+                found.append(record.name)
+        after, seen = rows[-1][0], seen + len(rows)
+        if seen >= _MAX_SCANNED:
+            return found, True
+    return found, False

@@ -45,6 +45,10 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> str:
         return f"{self.policy}#{self.n} (line {self.line})"
 
+    @property
+    def annotated(self) -> bool:
+        return self.id != f"{self.policy}#{self.n}"
+
 
 def read(name: str, text: str) -> tuple[Statement, ...]:
     """The statements of a policy that parses. Types are not checked.
