@@ -13,7 +13,7 @@ from strongroom.core.cedar_policies import CedarLanguage, CedarStore
 from strongroom.core.policies import PolicyStore, granting
 from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import PermissionDenied
-from strongroom.sdk.engine import Call
+from strongroom.sdk.engine import Call, Match
 from strongroom.sdk.policy import Asked, Circumstances, Decision, Principal, Question, Verdict
 from strongroom.sdk.request import Caller, Op
 
@@ -58,20 +58,21 @@ class CedarGate:
         self._callers.clear()
         self._decided.clear()
 
-    async def authorize(self, call: Call, caller: Caller, acls: PolicyStore) -> None:
+    async def authorize(self, call: Call, caller: Caller, acls: PolicyStore, below: str = "") -> None:
         """Let ``call`` pass or refuse it, and note why.
 
         Raises:
             PermissionDenied: ACL and Cedar policies do not allow it together.
         """
         request, route = call.request, call.match.route
-        plain = not (request.data or request.wrap_ttl or call.facts or route.sudo)
+        here = caller.namespace == self._space.id  # else the caller's policies change under another epoch
+        plain = here and not (request.data or request.wrap_ttl or call.facts or route.sudo)
         known = self._callers.get(caller.accessor)
-        who = known if known is not None and known.caller is caller else await self._who(caller)
+        who = known if known is not None and known.caller is caller else await self._who(caller, acls.path)
         if plain and (results := self._decided.get((who, request.op, request.path))) is not None:
             call.policy_results = results
             return
-        acl = await acls.acl(caller)
+        acl = await acls.acl(caller, below)
         decision: Decision = acl.decide(
             Question(
                 caller=caller,
@@ -103,11 +104,13 @@ class CedarGate:
             return decision.allowed and permits
         return decision.allowed or permits
 
-    async def _who(self, caller: Caller) -> _Who:
-        """Who ``caller`` is to Cedar; looked up once for each token, until something changes."""
+    async def _who(self, caller: Caller, home: str) -> _Who:
+        """Who ``caller``, whose namespace is at ``home``, is to Cedar; looked up once for each token, until something
+        changes."""
         service, generation, shown = "", self._generation, caller
-        view = await self._space.identity.view(caller.entity_id)
-        if view is not None:
+        if caller.namespace != self._space.id:
+            shown = _stranger(caller, home)
+        elif (view := await self._space.identity.view(caller.entity_id)) is not None:
             service = view.metadata.get("service", "")
             shown = self._origin(caller, view)
         who = _Who(caller, self.store.language.principal(shown, service))
@@ -131,6 +134,46 @@ class CedarGate:
             return caller
         return msgspec.structs.replace(caller, auth_type=mount.type, auth_path=mount.path, metadata=metadata)
 
+    async def explain(
+        self, caller: Caller, match: Match, op: Op, path: str, decision: Decision
+    ) -> dict[str, Any] | None:
+        """What Cedar says of ``op`` on ``path``, and what comes of it with the ACL's ``decision``; None: it has no say.
+
+        The address is not known and the TTL is taken to be the most that the mount allows.
+        """
+        asked, policies = self.store.language.asked(match, op, path), await self.store.policies()
+        if asked is None or asked.of_lease or policies is None:
+            return None
+        who = await self._who(caller, self._space.path)
+        mounts = self._space.mounts
+        ttl = int(mounts.ttls(mounts.at(match.mount_path))[1]) if asked.action in _WITH_TTL else None
+        verdict = policies.decide(who.principal, asked.action, asked.path, self._circumstances("", op, caller, ttl))
+        allowed = self._together(decision, verdict)
+        principal = f'{who.principal.kind}::"{who.principal.name}"'
+        smallest = ""
+        if not allowed and not verdict.forbids and verdict.effect != "permit":
+            action, resource = f'Action::"{asked.action}"', f'Secret::"{asked.path}"'
+            smallest = f"permit(principal == {principal}, action == {action}, resource == {resource});"
+        return {
+            "allowed": allowed,
+            "decided_by": "cedar" if verdict.forbids or (allowed and not decision.allowed) else "acl",
+            "mode": self._space.settings.authorization.mode,
+            "decision": verdict.effect,
+            "deciding": list(verdict.policies),
+            "errors": list(verdict.errors),
+            "principal": principal,
+            "action": asked.action,
+            "resource": asked.path,
+            "smallest_policy": smallest,
+        }
+
+    async def speaking(self, match: Match, op: Op, path: str) -> dict[str, Any]:
+        """The action and resource that ``op`` on ``path`` is to Cedar, whose policies count beside what ACLs grant."""
+        asked = self.store.language.asked(match, op, path)
+        if asked is None:
+            return {}
+        return {"action": asked.action, "resource": asked.path, "mode": self._space.settings.authorization.mode}
+
     async def _verdict(self, call: Call, who: _Who) -> Verdict | None:
         """What Cedar says of ``call``; None where it has no say."""
         request = call.request
@@ -149,15 +192,18 @@ class CedarGate:
             asked, ttl = found
         elif asked.action in _WITH_TTL:
             ttl = self._ttl(call)
-        verdict = policies.decide(who.principal, asked.action, asked.path, self._circumstances(call, who.caller, ttl))
+        verdict = policies.decide(who.principal, asked.action, asked.path, self._about(call, who.caller, ttl))
         return verdict if ttl is None else msgspec.structs.replace(verdict, lasting=False)
 
-    def _circumstances(self, call: Call, caller: Caller, ttl: int | None) -> Circumstances:
+    def _about(self, call: Call, caller: Caller, ttl: int | None) -> Circumstances:
+        return self._circumstances(call.request.remote, call.request.op, caller, ttl)
+
+    def _circumstances(self, remote: str, op: Op, caller: Caller, ttl: int | None) -> Circumstances:
         return Circumstances(
             now=self._space.parts.now(),
-            ip=call.request.remote,
+            ip=remote,
             namespace=getattr(self._space, "path", "").strip("/") or "root",
-            operation=call.request.op.value,
+            operation=op.value,
             auth_method=caller.auth_type or "token",
             mfa=bool(caller.mfa),
             ttl=ttl,
@@ -224,3 +270,14 @@ def _reason(decision: Decision, verdict: Verdict | None) -> str:
 
 
 __all__ = ["EXEMPT", "CedarGate"]
+
+
+def _stranger(caller: Caller, home: str) -> Caller:
+    """A caller of another namespace under names that nobody here can have: ``/ns1/ann`` is not ``ann``."""
+    return msgspec.structs.replace(
+        caller,
+        entity_name=f"/{home}{caller.entity_name}" if caller.entity_name else "",
+        groups=tuple(f"/{home}{group}" for group in caller.groups),
+        auth_type="",
+        auth_path="",
+    )

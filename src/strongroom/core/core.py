@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
+from strongroom.core.denials import HEADER as DENIAL
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
 from strongroom.core.leases import LeaseStep
@@ -15,16 +16,23 @@ from strongroom.core.mounts import Kinds, MountLimits
 from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
 from strongroom.core.pipeline import TRANSITION, Pipeline, Recorder
-from strongroom.core.policies import Policies, PolicyLanguage
+from strongroom.core.policies import Acl, Policies, PolicyLanguage, below
+from strongroom.core.rate_limit import RateLimit, RoleLimit
+from strongroom.core.rate_windows import Windows
 from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
 from strongroom.core.shares import KeyShares
+from strongroom.core.space_removal import Removals
+from strongroom.core.spaces import Spaces
 from strongroom.core.token_auth import TokenAuth, TokenCheck
+from strongroom.core.visible import VisibleLists
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
 from strongroom.sdk.engine import Call, Engine, Mount
-from strongroom.sdk.request import ROOT_NAMESPACE, Request, Response
+from strongroom.sdk.outside import Fetch, nowhere
+from strongroom.sdk.paths import sanitised
+from strongroom.sdk.request import ROOT_NAMESPACE, Caller, Request, Response
 from strongroom.sdk.storage import Backend, NoStorage, Write
 
 VERSION = "0.1.0"
@@ -80,6 +88,8 @@ class AuditTrail(Recorder, Protocol):
 
     def hash(self, path: str, text: str) -> str: ...
 
+    async def proof(self, path: str) -> tuple[bytes, str]: ...
+
     async def unsealed(self, storage: Any, space: Namespace) -> None:
         """The barrier is open: load the devices."""
 
@@ -103,12 +113,15 @@ class Core:
         guards: Sequence[Any] = (),
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
+        windows: Windows | None = None,
     ) -> None:
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
-        self.now, self.offload = now, offload
+        self.now, self.offload, self.fetch = now, offload, fetch
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
         self.barrier: Barrier | None = None
         self.spaces: dict[str, Namespace] = {}
+        self._directory: Spaces | None = None
         self.cluster: Cluster | None = None
         self.in_flight: dict[str, tuple[float, Request]] = {}
         self.on_transition: Callable[[str], Awaitable[None]] | None = None
@@ -119,6 +132,8 @@ class Core:
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
+        self.rate_limit = RateLimit(self.space, now, windows=windows)
+        self._limited: set[str] = set()  # ids of the namespaces that have rate limits
         mount = Mount(path="sys/", storage=NoStorage(), now=now, type="system")
         engine = system(self, mount)
         self._sealed_router = Router(
@@ -134,20 +149,36 @@ class Core:
     def _pipeline(self) -> Pipeline:
         """The order of what happens to a request. This list is the whole truth of it."""
         tokens = TokenAuth(self.space)
+        rates = self.rate_limit.knowing(tokens.check)
         steps: list[Any] = [
             SealStep(self),
+            *([rates] if self._limited else []),
             Parse(),
+            *([RoleLimit(rates)] if self._limited else []),
             TokenCheck(tokens),
             Facts(),
             *self._guards,
             Policies(lambda ns: self.space(ns).policies),
+            VisibleLists(self.space),
             *self._custom,
             tokens,
             LeaseStep(self.space),
             Wrapping(self.space),
             Warnings(),
         ]
-        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom)
+        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom, self._denied)
+
+    @property
+    def limits_rates(self) -> bool:
+        """Whether any namespace has a rate limit."""
+        return bool(self._limited)
+
+    def _now_limited(self, namespace: str, has: bool) -> None:
+        """A vault without rate limits spends no time on them: their steps come and go with the first and the last."""
+        before = bool(self._limited)
+        (self._limited.add if has else self._limited.discard)(namespace)
+        if bool(self._limited) is not before:
+            self.pipeline = self._pipeline()
 
     def add_handler(self, handler: Any) -> None:
         """Put ``handler`` behind the built-in checks and before the request record."""
@@ -170,9 +201,39 @@ class Core:
                         await self._fresh(self.space(request.namespace), stamp)
                     except VaultError as error:
                         request = msgspec.structs.replace(request, fault=error)
+                if request.namespace_path or (
+                    space is not None and space.has_children and not space.serves(request.path)
+                ):
+                    return await self._elsewhere(request, stamp)
+            elif request.namespace_path:
+                request = msgspec.structs.replace(request, namespace_path="")  # nobody looked whether it exists
             return await self.pipeline.handle(request)
         finally:
             self.in_flight.pop(request.id, None)
+
+    async def _elsewhere(self, request: Request, stamp: int | None) -> Response:
+        """A request that is or may be for another namespace than the root."""
+        if request.fault is not None or self._of_the_node(request):
+            return await self.pipeline.handle(msgspec.structs.replace(request, namespace_path=""))
+        directory = self.directory
+        try:
+            inside = await directory.enter(request, stamp)
+        except VaultError as error:
+            path = f"{sanitised(request.namespace_path.encode())}/{request.path}"
+            lost = msgspec.structs.replace(request, fault=error, namespace_path="", path=path)
+            return await self.pipeline.handle(lost)
+        try:
+            self.in_flight[request.id] = (self.now(), inside)
+            return await self.pipeline.handle(inside)
+        finally:
+            directory.leave(inside)
+
+    def _of_the_node(self, request: Request) -> bool:
+        """Whether the node itself is asked (health, seal status): clients send their namespace with that too."""
+        if not request.path.startswith("sys/"):
+            return False
+        match, _ = self._sealed_router.match(request.op, request.path)
+        return match.route.while_sealed
 
     async def _fresh(self, space: Namespace, stamp: int | None) -> None:
         if stamp is None or stamp != space.stamp:
@@ -194,6 +255,12 @@ class Core:
             await self.seal()
         return response
 
+    def _denied(self, call: Call, error: VaultError) -> None:
+        """Give a refusal the id by which ``sys/policies/explain`` knows it."""
+        space = self.spaces.get(call.request.namespace)
+        if space is not None:
+            error.headers = {DENIAL: space.denials.seal(call)}
+
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""
         if self.barrier is None:
@@ -206,6 +273,30 @@ class Core:
         if space is None:
             raise Sealed
         return space
+
+    @property
+    def directory(self) -> Spaces:
+        """The namespaces. Raises Sealed."""
+        if self._directory is None:
+            raise Sealed
+        return self._directory
+
+    @property
+    def removals(self) -> Removals:
+        """What removes namespaces. Raises Sealed."""
+        return Removals(self.barrier, self.directory, self.now)
+
+    async def acl(self, request: Request, caller: Caller) -> Acl:
+        """What the policies of ``caller`` say of the namespace of ``request``."""
+        store = self.space(caller.namespace).policies
+        return await store.acl(caller, below(store, request, caller))
+
+    def mounted(self, path: str) -> bool:
+        """Whether a mount serves ``path``, which may begin with namespaces that a request was made to."""
+        if self._directory is None:
+            return self.router(ROOT_NAMESPACE).mount_of(path) is not None
+        space, rest = self._directory.seen(path)
+        return space.serves(rest)
 
     # -- seal ----------------------------------------------------------------------------------------------------
 
@@ -267,6 +358,8 @@ class Core:
                 mac_key=secrets[0].value if secrets[0] is not None else b"",
                 now=self.now,
                 offload=self.offload,
+                fetch=self.fetch,
+                limited=self._now_limited,
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)
@@ -276,7 +369,8 @@ class Core:
             await self.keeper.seal()
             raise
         self.cluster = None if stored is None else msgspec.json.decode(stored.value, type=Cluster)
-        self.spaces = {ROOT_NAMESPACE: space}
+        self._directory = Spaces(barrier, parts, space)
+        self.spaces = self._directory.opened
         self.barrier = barrier
 
     @property
@@ -295,8 +389,10 @@ class Core:
         await self.audit.sealed()
         self.barrier = None
         self.spaces = {}
+        self._directory = None
         self.cluster = None
         self.attempts.clear()
+        self._limited.clear()
         self.pipeline = self._pipeline()
         await self.keeper.seal()
 
@@ -327,7 +423,7 @@ class Core:
         if self.now() >= self._next_count:
             self._next_count = self.now() + MAINTAIN_EVERY
             await self.count_encryptions()
-        return await self.space().tidy()
+        return await self.space().tidy() + await self.removals.tidy()
 
     async def count_encryptions(self) -> None:
         """Write back how often this process used the barrier's key, and rotate it if that is due."""

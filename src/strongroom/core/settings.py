@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.quota_entry import Quotas
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -29,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audited_headers: dict[str, bool] = {}  # lower-case name -> HMAC it?
     rotate: dict[str, Any] = {}
     authorization: Authorization = Authorization()
+    quotas: Quotas = Quotas()
 
 
 _KINDS: dict[str, Any] = {
@@ -37,6 +39,7 @@ _KINDS: dict[str, Any] = {
     "audited-headers": dict[str, bool],
     "rotate": dict[str, Any],
     "authorization": Authorization,
+    "quotas": Quotas,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.names import namespace_of_token
 from strongroom.core.namespace import Namespace
 from strongroom.core.pipeline import LIMITED
 from strongroom.core.token_entry import TokenEntry
@@ -12,9 +13,10 @@ from strongroom.core.tokens import Found, Tokens
 from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import BadRequest, PermissionDenied, Sealed, VaultError
 from strongroom.sdk.engine import Call
-from strongroom.sdk.request import Auth, Response
+from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Response
 from strongroom.sdk.token_fields import address_within
 
+_ELSEWHERE = "a token has its cubbyhole in its own namespace"
 _SPENT = "spent"  # note of a call that took a token's last use: the token
 
 
@@ -50,6 +52,8 @@ class TokenAuth:
             if route.while_sealed:  # a client that kept its token may still ask how the node is
                 return None
             raise
+        if request.namespace != ROOT_NAMESPACE:
+            space = self._home(space, request.token)
         found = space.tokens.known(request.token, space.stamp) or await space.tokens.find(request.token)
         if found is None:
             if route.login:
@@ -59,6 +63,8 @@ class TokenAuth:
             if route.login:
                 return None
             raise PermissionDenied
+        if space.id != request.namespace and call.match.mount_type == "cubbyhole":
+            call.match = msgspec.structs.replace(call.match, refusal=BadRequest(_ELSEWHERE))
         caller = space.identity.known(found.caller)
         if caller is None:
             caller = await space.identity.caller(found.caller, keep=not found.entry.num_uses)
@@ -71,12 +77,17 @@ class TokenAuth:
             call.notes[LIMITED] = found
         return None
 
+    def _home(self, space: Namespace, token: str) -> Namespace:
+        """Where a token that came to ``space`` may be known: there, or in a namespace above that it names itself."""
+        home = namespace_of_token(token)
+        return self._namespace(home) if home in space.ancestors else space
+
     async def spend(self, call: Call) -> None:
         """Count one use of a limited token: after the request record, whatever comes of the request."""
         found: Found | None = call.notes.get(LIMITED)
         if found is None or call.match.route.login:
             return
-        tokens = self._namespace(call.request.namespace).tokens
+        tokens = self._namespace(found.caller.namespace).tokens
         if not await tokens.spend(found.id):
             raise PermissionDenied
         if found.entry.num_uses == 1:
@@ -94,7 +105,7 @@ class TokenAuth:
         """The last use is over: end the token and what hangs on it."""
         spent: Found | None = call.notes.pop(_SPENT, None)
         if spent is not None:
-            await self._namespace(call.request.namespace).end_token(spent.id)
+            await self._namespace(spent.caller.namespace).end_token(spent.id)
 
     async def issue(self, call: Call, response: Response) -> Response:
         """Make the token that a login has earned.

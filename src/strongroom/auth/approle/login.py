@@ -41,11 +41,16 @@ class Login:
             ops={Op.UPDATE: self._login, Op.CREATE: self._login},
             login=True,
             facts=self._login_facts,
+            role=self._role,
             help="Log in with a RoleID and a SecretID.",
         )
 
     async def _login_facts(self, call: Call, args: _Login) -> Mapping[str, Any]:
         return {"login_alias": keyed(await self._roles.salt(), "login-alias", args.role_id)}
+
+    async def _role(self, call: Call) -> str:
+        """The name of the role whose RoleID is given, for quotas; "" if there is none."""
+        return await self._roles.name_of(str(call.request.data.get("role_id", "")))
 
     async def _login(self, call: Call, args: _Login) -> Response:
         if not args.role_id:

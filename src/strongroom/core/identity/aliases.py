@@ -45,15 +45,18 @@ class AliasRoutes(Parts):
         self._may_change = may_change
 
     def routes(self) -> tuple[Route, ...]:
+        """``alias`` and ``persona`` are the names of old: the same routes."""
         one = {Op.READ: self.read, Op.UPDATE: self.write, Op.DELETE: self.delete}
+        ids, write = {Op.LIST: self.list_ids}, {Op.UPDATE: self.write}
         about = "An alias: the name of an entity at an auth mount."
-        return (
-            Route(pattern="entity-alias", args=AliasArgs, ops={Op.UPDATE: self.write}, help="Make or change an alias."),
-            Route(
-                pattern="entity-alias/id/", args=Listing, ops={Op.LIST: self.list_ids}, help="The ids of the aliases."
-            ),
-            Route(pattern="entity-alias/id/{id}", args=AliasArgs, ops=one, help=about),
-        )
+        routes: list[Route] = []
+        for place in ("entity-alias", "alias", "persona"):
+            routes += (
+                Route(pattern=place, args=AliasArgs, ops=write, help="Make or change an alias."),
+                Route(pattern=f"{place}/id/", args=Listing, ops=ids, help="The ids of the aliases."),
+                Route(pattern=f"{place}/id/{{id}}", args=AliasArgs, ops=one, help=about),
+            )
+        return tuple(routes)
 
     async def read(self, call: Call, args: AliasArgs) -> Response:
         alias = await self._store.alias(str(args.id))

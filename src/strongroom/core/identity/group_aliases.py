@@ -1,12 +1,14 @@
 """identity/group-alias: by which name an external group is known at an auth mount."""
 
+import os
+
 import msgspec
 
 from strongroom.core.identity.aliases import checked_mount, list_aliases
 from strongroom.core.identity.entities import Listing
 from strongroom.core.identity.names import check_alias_name, fold_alias
 from strongroom.core.identity.parts import Parts
-from strongroom.core.identity.records import Alias
+from strongroom.core.identity.records import Alias, Group
 from strongroom.core.identity.shapes import alias_data
 from strongroom.core.names import new_uuid
 from strongroom.errors import BadRequest, NotFound
@@ -71,7 +73,7 @@ class GroupAliasRoutes(Parts):
         store = self._store
 
         async def make(_expect: dict[str, int]) -> list[Write]:
-            old = await self._old(args)
+            old, group = await self._old(args), None
             name = check_alias_name(str(args.name) or (old.name if old else ""))
             mount = checked_mount(self._mount_of, str(args.mount_accessor) or (old.mount_accessor if old else ""))
             owner = str(args.canonical_id) or (old.owner if old else "")
@@ -82,8 +84,11 @@ class GroupAliasRoutes(Parts):
                 )
             else:
                 alias = msgspec.structs.replace(old, owner=owner, name=name, mount_accessor=mount.accessor, updated=now)
+            if not alias.owner:  # a group of its own
+                group = Group(id=new_uuid(), name=f"group_{os.urandom(4).hex()}", type="external", created=now)
+                alias = msgspec.structs.replace(alias, owner=group.id)
             made[:] = [alias]
-            return await self._put(old, alias)
+            return await self._put(old, alias, group)
 
         await store.change(make)
         return Response(data={"canonical_id": made[0].owner, "id": made[0].id})
@@ -99,9 +104,9 @@ class GroupAliasRoutes(Parts):
         at = await self._store.group_alias_at(str(args.mount_accessor), str(args.name))
         return None if at is None else at.alias
 
-    async def _put(self, old: Alias | None, alias: Alias) -> list[Write]:
+    async def _put(self, old: Alias | None, alias: Alias, group: Group | None) -> list[Write]:
         store = self._store
-        group = await store.group(alias.owner) if alias.owner else None
+        group = group or await store.group(alias.owner)
         if group is None:
             raise BadRequest("invalid canonical_id: no such group")
         if group.type != "external":

@@ -99,7 +99,7 @@ def group_data(
         "creation_time": rfc3339(group.created),
         "id": group.id,
         "last_update_time": rfc3339(group.updated),
-        "member_entity_ids": list(entities),
+        "member_entity_ids": list(entities) or None,
         "member_group_ids": list(groups) or None,
         "metadata": metadata_or_none(group.metadata),
         "modify_index": group.version,

@@ -70,7 +70,7 @@ class CapabilityRoutes:
         paths = args.paths or args.path
         if not paths:
             raise BadRequest("paths must be supplied")
-        acl = await self._core.space(call.request.namespace).policies.acl(caller)
+        acl = await self._core.acl(call.request, caller)
         data: dict[str, Any] = {}
         for path in paths:
             known = _clean(path)

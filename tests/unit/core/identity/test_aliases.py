@@ -129,3 +129,14 @@ async def test_a_merge_that_makes_no_sense_is_refused(world: People, sources: li
     fields = {"from_entity_ids": [ids.get(s, s) for s in sources], "to_entity_id": ids.get(target, target)}
     assert (await world.refused("POST", "identity/entity/merge", fields))[0] == 400
     assert len((await world.ok("LIST", "identity/entity/id"))["data"]["keys"]) == 3
+
+
+@pytest.mark.parametrize("place", ["alias", "persona"])
+async def test_the_names_of_old_lead_to_the_same_aliases(world: People, place: str):
+    entity = await world.entity()
+    fields = {"name": "bob", "entity_id": entity, "mount_accessor": world.userpass}
+    made = (await world.ok("POST", f"identity/{place}", fields))["data"]
+    assert made["canonical_id"] == entity
+    assert await world.read(f"{place}/id/{made['id']}") == await world.read(f"entity-alias/id/{made['id']}")
+    assert (await world.ok("LIST", f"identity/{place}/id"))["data"]["keys"] == [made["id"]]
+    assert await world.status("DELETE", f"identity/{place}/id/{made['id']}") == 204

@@ -41,7 +41,7 @@ async def test_a_group_is_made_changed_and_forgotten(world: People):
     assert (await world.read(f"entity/id/{entity}"))["direct_group_ids"] == [made["id"]]
     await world.ok("POST", f"identity/group/id/{made['id']}", {"name": "H", "member_entity_ids": [], "metadata": "k=v"})
     data = await world.read(f"group/id/{made['id']}")
-    assert (data["name"], data["member_entity_ids"], data["policies"]) == ("H", [], ["a"])
+    assert (data["name"], data["member_entity_ids"], data["policies"]) == ("H", None, ["a"])
     assert (data["metadata"], data["modify_index"]) == ({"k": "v"}, 2)
     assert await world.status("GET", "identity/group/name/g") == 404
     listed = (await world.ok("LIST", "identity/group/id"))["data"]
@@ -167,6 +167,9 @@ async def test_group_aliases_are_written_read_listed_and_forgotten(world: People
     await world.ok("DELETE", f"identity/group-alias/id/{alias}")
     assert (await world.read(f"group/id/{other}"))["alias"] == {}
     assert await world.status("LIST", "identity/group-alias/id") == 404
+    alone = {"name": "solo", "mount_accessor": world.userpass}
+    made = (await world.ok("POST", "identity/group-alias", alone))["data"]
+    assert (await world.read(f"group/id/{made['canonical_id']}"))["type"] == "external"
     for wrong in ({}, fields | {"canonical_id": "x"}, fields | {"mount_accessor": "x"}, {"id": "x"}):
         assert await world.status("POST", "identity/group-alias", wrong) == 400
 
