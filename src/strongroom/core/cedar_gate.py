@@ -22,7 +22,7 @@ _WITH_TTL = frozenset({"generate", "renew"})
 EXEMPT: Mapping[str, Any] = {
     "allowed": True,
     "granting_policies": [granting("root")],
-    "cedar": {"decision": "exempt", "policies": []},
+    "cedar": {"decision": "exempt", "policy_id": "", "policies": []},
 }
 
 
@@ -97,7 +97,7 @@ class CedarGate:
     def _together(self, decision: Decision, verdict: Verdict | None) -> bool:
         if verdict is None:
             return decision.allowed
-        if verdict.forbids or decision.denied:
+        if verdict.effect == "forbid" or decision.denied:
             return False
         permits = verdict.effect == "permit"
         if self._space.settings.authorization.mode == "both":
@@ -151,12 +151,12 @@ class CedarGate:
         allowed = self._together(decision, verdict)
         principal = f'{who.principal.kind}::"{who.principal.name}"'
         smallest = ""
-        if not allowed and not verdict.forbids and verdict.effect != "permit":
+        if not allowed and verdict.effect == "none":
             action, resource = f'Action::"{asked.action}"', f'Secret::"{asked.path}"'
             smallest = f"permit(principal == {principal}, action == {action}, resource == {resource});"
         return {
             "allowed": allowed,
-            "decided_by": "cedar" if verdict.forbids or (allowed and not decision.allowed) else "acl",
+            "decided_by": "cedar" if verdict.effect == "forbid" or (allowed and not decision.allowed) else "acl",
             "mode": self._space.settings.authorization.mode,
             "decision": verdict.effect,
             "deciding": list(verdict.policies),
@@ -255,9 +255,11 @@ def _results(decision: Decision, verdict: Verdict | None, *, allowed: bool) -> d
     else:
         results |= {"reason": _reason(decision, verdict), "rule": decision.rule}
     if verdict is not None:
-        results["cedar"] = {"decision": verdict.effect, "policies": list(verdict.policies)}
+        results["cedar"] = {"decision": verdict.effect, "policy_id": "", "policies": list(verdict.policies)}
+        if verdict.policies:
+            results["cedar"]["policy_id"] = verdict.policies[0]
         if verdict.errors:
-            results["cedar"] |= {"decision": "forbid", "errors": list(verdict.errors)}
+            results["cedar"]["errors"] = list(verdict.errors)
     return results
 
 

@@ -103,7 +103,7 @@ async def test_the_published_examples(world: World):
     await cedar(world, EXAMPLES)
     assert await may(world, DEVELOPER, Op.READ, "database/data/dev/app")
     allowed, results = await asks(world, DEVELOPER, Op.READ, "database/data/prod/app")
-    assert not allowed and results["cedar"] == {"decision": "forbid", "policies": ["p#2"]}
+    assert not allowed and results["cedar"] == {"decision": "forbid", "policy_id": "p#2", "policies": ["p#2"]}
     assert not await may(world, DEVELOPER, Op.UPDATE, "database/data/dev/app", data={"data": {"a": "c"}})
 
 
@@ -113,7 +113,7 @@ async def test_the_record_names_who_granted(world: World):
     assert results == {
         "allowed": True,
         "granting_policies": [{"name": "open", "namespace_id": "root", "type": "cedar"}],
-        "cedar": {"decision": "permit", "policies": ["open"]},
+        "cedar": {"decision": "permit", "policy_id": "open", "policies": ["open"]},
     }
 
 
@@ -157,7 +157,7 @@ async def test_root_is_exempt_and_recorded_so(world: World):
     await cedar(world, "forbid(principal, action, resource);")
     root = Caller(accessor="r", policies=("root",), root=True)
     allowed, results = await asks(world, root, Op.READ, "database/data/dev/app")
-    assert allowed and results["cedar"] == {"decision": "exempt", "policies": []}
+    assert allowed and results["cedar"] == {"decision": "exempt", "policy_id": "", "policies": []}
     assert not await may(world, DEVELOPER, Op.READ, "database/data/dev/app")
 
 

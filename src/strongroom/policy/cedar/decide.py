@@ -60,7 +60,7 @@ class CedarSet:
         try:
             return _verdict(cedarpy.is_authorized(request, case.policies, case.entities), case)
         except (ValueError, KeyError, OverflowError) as failed:
-            return Verdict(errors=(f"request: {failed}",))
+            return Verdict(effect="forbid", errors=(f"request: {failed}",))
 
     def _case(self, principal: Principal, action: str, path: str) -> "_Case":
         numbers = self.index.find(principal, action, path)
@@ -140,16 +140,21 @@ def _address(text: str) -> str:
 
 def _verdict(answer: cedarpy.AuthzResult, case: _Case) -> Verdict:
     statements, diagnostics = case.statements, answer.diagnostics
-    errors = tuple(_named_first(text, statements) for text in diagnostics.errors)
-    deciding = tuple(dict.fromkeys(statements[int(reason.removeprefix("policy"))].id for reason in diagnostics.reasons))
-    if answer.decision is cedarpy.Decision.NoDecision:
-        return Verdict(errors=errors or ("request: no decision",))
     allowed = answer.decision is cedarpy.Decision.Allow
+    deciding = tuple(dict.fromkeys(statements[int(reason.removeprefix("policy"))].id for reason in diagnostics.reasons))
+    failed = [_failure(text, statements) for text in diagnostics.errors]
+    if answer.decision is cedarpy.Decision.NoDecision and not failed:
+        failed = [("", "request: no decision")]
+    if failed:  # the engine leaves out what fails; here it denies, beside what forbids
+        forbidding = () if allowed else deciding
+        policies = tuple(dict.fromkeys([*forbidding, *(name for name, _ in failed if name)]))
+        errors = tuple(f"{name}: {why}" if name else why for name, why in failed)
+        return Verdict(effect="forbid", policies=policies, errors=errors, lasting=case.lasting)
     effect = "permit" if allowed else "forbid" if deciding else "none"
-    return Verdict(effect=effect, policies=deciding, errors=errors, lasting=case.lasting)
+    return Verdict(effect=effect, policies=deciding, lasting=case.lasting)
 
 
-def _named_first(text: str, statements: tuple[Statement, ...]) -> str:
-    """``error while evaluating policy `policy3`: why`` -> ``id: why``."""
+def _failure(text: str, statements: tuple[Statement, ...]) -> tuple[str, str]:
+    """``error while evaluating policy `policy3`: why`` -> (id, why); the id is "" if no policy is named."""
     found = re.fullmatch(r"error while evaluating policy `policy(\d+)`: (.*)", text, re.DOTALL)
-    return text if found is None else f"{statements[int(found[1])].id}: {found[2]}"
+    return ("", text) if found is None else (statements[int(found[1])].id, found[2])
