@@ -215,7 +215,25 @@ async def test_a_decision_is_remembered_for_one_caller_and_until_something_chang
     assert decided == ["bob", "eve", "bob", "bob"]
 
 
-# --- TTLs and leases
+async def test_what_cedar_says_is_remembered_although_the_fields_of_a_write_differ(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    await world.policy("p", **{"database/data/dev/*": ["update"]})
+    await cedar(world, 'forbid(principal, action == Action::"write", resource) when { context.mfa };')
+    await world.space.refresh()
+    policies = await world.space.cedar.store.policies()
+    decided: list[str] = []
+    decide = policies.decide
+    monkeypatch.setattr(policies, "decide", lambda *asked: decided.append(asked[1]) or decide(*asked))
+    caller = Caller(accessor="a", policies=("p",))
+    for value in ("1", "2"):
+        assert await may(world, caller, Op.UPDATE, "database/data/dev/app", data={"data": {"a": value}})
+    assert decided == ["write"]
+    with_mfa = Caller(accessor="a", policies=("p",), mfa=("totp",))
+    assert not await may(world, with_mfa, Op.UPDATE, "database/data/dev/app", data={"data": {"a": "3"}})
+
+
+# --- the mode
 
 
 async def test_the_mode_is_either_or_both(world: World):
