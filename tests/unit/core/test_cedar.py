@@ -1,5 +1,6 @@
 """Cedar policies in a whole vault: how they are stored, what they govern, and how they count beside ACL policies."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +74,23 @@ async def test_a_policy_that_does_not_fit_is_refused_with_its_place(world: World
     assert (status, error) == (400, "failed to parse policy: p#2 (line 3): unexpected token `resource`")
     assert await world.status("GET", "sys/policies/cedar/p") == 404
     assert (await world.refused("POST", "sys/policies/cedar/p", {"policy": " "}))[0] == 400
+
+
+async def test_a_policy_carries_tests_that_every_later_text_must_meet(world: World):
+    test = {"user": "bob", "groups": ["developers"], "action": "read", "secret": "database/prod/x", "expect": "deny"}
+    tests = json.dumps({"tests": [test]})
+    await world.ok("POST", "sys/policies/cedar/p", {"policy": EXAMPLES, "tests": tests})
+    assert (await world.ok("GET", "sys/policies/cedar/p"))["data"]["tests"] == tests
+    status, error = await world.refused("POST", "sys/policies/cedar/p", {"policy": PERMIT})
+    assert status == 400
+    assert error == (
+        "the policy fails its tests, nothing was stored; "
+        "bob read database/prod/x: expected deny, but it is allowed by p#1"
+    )
+    assert (await world.ok("GET", "sys/policies/cedar/p"))["data"]["policy"] == EXAMPLES
+    assert (await world.refused("POST", "sys/policies/cedar/p", {"policy": PERMIT, "tests": "x"}))[0] == 400
+    await world.ok("POST", "sys/policies/cedar/p", {"policy": PERMIT, "tests": ""})
+    assert "tests" not in (await world.ok("GET", "sys/policies/cedar/p"))["data"]
 
 
 async def test_another_process_sees_a_change_at_its_next_request(world: World):
