@@ -22,6 +22,7 @@ ROOT_ONLY = (
     "config/state",
     "config/ui",
     "decode-token",
+    "generate-recovery-token",
     "generate-root",
     "generate-root-token",
     "ha-status",
