@@ -419,3 +419,19 @@ async def test_audit_lines_say_where(tmp_path: Any) -> None:
     assert there and all(r["namespace"]["path"] == "thief/" and len(r["namespace"]["id"]) == 6 for r in there)
     lost = [line for line in lines if line["request"]["path"] == "nowhere/secret/data/x"]
     assert lost and all(r["request"]["namespace"] == {"id": "root"} and "not found" in r["error"] for r in lost)
+
+
+@pytest.mark.parametrize(("tuned", "clear"), [("", {"root"}), ("thief", {"thief"})])
+async def test_sec_cve_2026_40264_a_mount_s_audit_settings_are_of_its_namespace(
+    tmp_path: Any, tuned: str, clear: set[str]
+) -> None:
+    """Mounts of two namespaces at one path: what one leaves in clear in the audit trail is a secret in the other."""
+    world = await World.unsealed({"audit_dir": str(tmp_path)})
+    await world.ok("POST", "sys/namespaces/thief")
+    for name in ("", "thief"):
+        await world.ok("POST", "sys/mounts/kv", {"type": "kv"}, **inside(name))
+    await world.ok("POST", "sys/mounts/kv/tune", {"audit_non_hmac_request_keys": ["k"]}, **inside(tuned))
+    await world.ok("POST", "sys/audit/f", {"type": "file", "options": {"file_path": str(tmp_path / "a.log")}})
+    for name in ("", "thief"):
+        await world.ok("POST", "kv/a", {"k": f"needle-of-{name or 'root'}"}, **inside(name))
+    assert {*re.findall(r"needle-of-(\w+)", (tmp_path / "a.log").read_text())} == clear

@@ -387,7 +387,8 @@ class Core:
         if self.now() >= self._next_count:
             self._next_count = self.now() + MAINTAIN_EVERY
             await self.count_encryptions()
-        return await self.space().tidy() + await self.removals.tidy()
+        removals = self.removals
+        return await self.space().tidy() + await removals.tidy()
 
     async def count_encryptions(self) -> None:
         """Write back how often this process used the barrier's key, and rotate it if that is due."""
