@@ -48,6 +48,12 @@ class StubNode:
 
     def renew_settings(self) -> None: ...
 
+    def limiting(self) -> bool:
+        return False
+
+    def admit(self, request: Request) -> Request:
+        return request
+
     def door_settings(self) -> DoorSettings:
         return _SETTINGS
 

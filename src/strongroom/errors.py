@@ -14,6 +14,7 @@ so a new error is written once, here.
     └── StorageFailed 500           └── Unavailable 503
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -32,6 +33,7 @@ class VaultError(Exception):
         self.messages = messages
         self.data = data
         self.warnings = warnings
+        self.headers: Mapping[str, str] = {}  # of the answer
 
     def __str__(self) -> str:
         return "; ".join(self.messages)
@@ -103,9 +105,10 @@ class QuotaExceeded(VaultError):
     status = 429
     retryable = True
 
-    def __init__(self, *messages: str, retry_after: int = 1) -> None:
+    def __init__(self, *messages: str, retry_after: int = 1, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(*messages)
         self.retry_after = retry_after
+        self.headers = headers or {}
 
 
 class AuditFailed(VaultError):

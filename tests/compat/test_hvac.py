@@ -8,7 +8,7 @@ from typing import Any
 import hvac
 import pytest
 import requests
-from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, VaultDown
+from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, RateLimitExceeded, VaultDown
 
 from server_fixture import Server, running
 
@@ -315,3 +315,24 @@ def test_the_environment_names_server_and_token(server: Server, monkeypatch: pyt
     assert listed.status_code == 200 and "default" in listed.json()["data"]["keys"]
     bearer = {"Authorization": f"Bearer {server.token}"}
     assert requests.get(f"{server.address}/v1/auth/token/lookup-self", headers=bearer, timeout=10).status_code == 200
+
+
+def test_quotas(client: hvac.Client, secret: str) -> None:
+    quotas = client.sys
+    made = quotas.create_or_update_quota(
+        "slow", rate=1, path=secret, interval="1h", block_interval="2h", rate_limit_type="rate-limit"
+    )
+    assert made.status_code == 204
+    shown = quotas.read_quota("slow")["data"]
+    assert (shown["name"], shown["path"], shown["rate"], shown["interval"]) == ("slow", "secret/", 1, 3600)
+    assert (shown["type"], shown["block_interval"], shown["inheritable"]) == ("rate-limit", 7200, False)
+    assert quotas.list_quotas()["data"]["keys"] == ["slow"]
+    answers = [requests.get(f"{client.url}/v1/secret/data/a", timeout=10).status_code for _ in range(3)]
+    assert answers == [403, 429, 429]
+    with pytest.raises(RateLimitExceeded, match="rate limit quota exceeded"):
+        client.secrets.kv.v2.read_secret_version("a", raise_on_deleted_version=True)
+    quotas.create_or_update_quota("slow", rate=1000, path=secret)
+    client.secrets.kv.v2.create_or_update_secret("a", {"x": "1"})
+    assert quotas.delete_quota("slow").status_code == 204
+    with pytest.raises(InvalidPath):
+        quotas.list_quotas()

@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
+from strongroom.core.denials import HEADER as DENIAL
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
 from strongroom.core.leases import LeaseStep
@@ -16,16 +17,20 @@ from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
 from strongroom.core.pipeline import TRANSITION, Pipeline, Recorder
 from strongroom.core.policies import Acl, Policies, PolicyLanguage, below
+from strongroom.core.rate_limit import RateLimit, RoleLimit
+from strongroom.core.rate_windows import Windows
 from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
 from strongroom.core.shares import KeyShares
 from strongroom.core.space_removal import Removals
 from strongroom.core.spaces import Spaces
 from strongroom.core.token_auth import TokenAuth, TokenCheck
+from strongroom.core.visible import VisibleLists
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
 from strongroom.sdk.engine import Call, Engine, Mount
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.paths import sanitised
 from strongroom.sdk.request import ROOT_NAMESPACE, Caller, Request, Response
 from strongroom.sdk.storage import Backend, NoStorage, Write
@@ -83,6 +88,8 @@ class AuditTrail(Recorder, Protocol):
 
     def hash(self, path: str, text: str) -> str: ...
 
+    async def proof(self, path: str) -> tuple[bytes, str]: ...
+
     async def unsealed(self, storage: Any, space: Namespace) -> None:
         """The barrier is open: load the devices."""
 
@@ -106,9 +113,11 @@ class Core:
         guards: Sequence[Any] = (),
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
+        windows: Windows | None = None,
     ) -> None:
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
-        self.now, self.offload = now, offload
+        self.now, self.offload, self.fetch = now, offload, fetch
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
         self.barrier: Barrier | None = None
         self.spaces: dict[str, Namespace] = {}
@@ -123,6 +132,8 @@ class Core:
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
+        self.rate_limit = RateLimit(self.space, now, windows=windows)
+        self._limited: set[str] = set()  # ids of the namespaces that have rate limits
         mount = Mount(path="sys/", storage=NoStorage(), now=now, type="system")
         engine = system(self, mount)
         self._sealed_router = Router(
@@ -138,20 +149,36 @@ class Core:
     def _pipeline(self) -> Pipeline:
         """The order of what happens to a request. This list is the whole truth of it."""
         tokens = TokenAuth(self.space)
+        rates = self.rate_limit.knowing(tokens.check)
         steps: list[Any] = [
             SealStep(self),
+            *([rates] if self._limited else []),
             Parse(),
+            *([RoleLimit(rates)] if self._limited else []),
             TokenCheck(tokens),
             Facts(),
             *self._guards,
             Policies(lambda ns: self.space(ns).policies),
+            VisibleLists(self.space),
             *self._custom,
             tokens,
             LeaseStep(self.space),
             Wrapping(self.space),
             Warnings(),
         ]
-        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom)
+        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom, self._denied)
+
+    @property
+    def limits_rates(self) -> bool:
+        """Whether any namespace has a rate limit."""
+        return bool(self._limited)
+
+    def _now_limited(self, namespace: str, has: bool) -> None:
+        """A vault without rate limits spends no time on them: their steps come and go with the first and the last."""
+        before = bool(self._limited)
+        (self._limited.add if has else self._limited.discard)(namespace)
+        if bool(self._limited) is not before:
+            self.pipeline = self._pipeline()
 
     def add_handler(self, handler: Any) -> None:
         """Put ``handler`` behind the built-in checks and before the request record."""
@@ -227,6 +254,12 @@ class Core:
         if change == "sealing":
             await self.seal()
         return response
+
+    def _denied(self, call: Call, error: VaultError) -> None:
+        """Give a refusal the id by which ``sys/policies/explain`` knows it."""
+        space = self.spaces.get(call.request.namespace)
+        if space is not None:
+            error.headers = {DENIAL: space.denials.seal(call)}
 
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""
@@ -325,6 +358,8 @@ class Core:
                 mac_key=secrets[0].value if secrets[0] is not None else b"",
                 now=self.now,
                 offload=self.offload,
+                fetch=self.fetch,
+                limited=self._now_limited,
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)
@@ -357,6 +392,7 @@ class Core:
         self._directory = None
         self.cluster = None
         self.attempts.clear()
+        self._limited.clear()
         self.pipeline = self._pipeline()
         await self.keeper.seal()
 

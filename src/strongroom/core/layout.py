@@ -61,12 +61,29 @@ def policy(ns: str, name: str) -> str:
     return f"ns/{ns}/policy/{name}"
 
 
+def cedar_epoch(ns: str) -> str:
+    """The key whose revision moves with every change of a Cedar policy; there is none before the first."""
+    return f"ns/{ns}/cedar-epoch"
+
+
+def cedar_prefix(ns: str) -> str:
+    return f"ns/{ns}/cedar/"
+
+
+def cedar(ns: str, name: str) -> str:
+    return f"ns/{ns}/cedar/{name}"
+
+
 def token_prefix(ns: str) -> str:
     return f"ns/{ns}/token/"
 
 
 def lease_prefix(ns: str) -> str:
     return f"ns/{ns}/lease/"
+
+
+def identity_prefix(ns: str) -> str:
+    return f"ns/{ns}/identity/"
 
 
 def audit_prefix(ns: str) -> str:
@@ -76,6 +93,11 @@ def audit_prefix(ns: str) -> str:
 def audit(ns: str, path: str) -> str:
     """One audit device; ``path`` is its mount path, with or without the trailing slash."""
     return f"ns/{ns}/audit/{path.rstrip('/')}"
+
+
+def audit_heads(ns: str, path: str) -> str:
+    """How far the chains of an audit device had come, and the last checkpoint that was signed over them."""
+    return f"ns/{ns}/audit-heads/{path.rstrip('/')}"
 
 
 def config_prefix(ns: str) -> str:

@@ -6,7 +6,7 @@
     ns/<ns>/lease/by/<th>/<hash of the id>       the lease id, for the token that holds it
     ns/<ns>/lease/stuck/<hash of the id>         the lease id, when its revocation failed too often
 
-A token that expires has a lease too; its id is ``<creation path>/h<th>`` and its entry names the token.
+A token that expires has a lease too; its id is ``<creation path>/h<time>-<th>`` and its entry names the token.
 """
 
 import hashlib
@@ -85,6 +85,6 @@ class LeaseKeys:
         return writes
 
 
-def token_lease_id(path: str, token_id: str, tail: str = "") -> str:
-    """The lease id of a token: its creation path, ``h`` with its hash, and the namespace's ``tail``."""
-    return f"{path}/h{token_id}{tail}"
+def token_lease_id(path: str, name: str, tail: str = "") -> str:
+    """The lease id of a token: its creation path, ``h``, its name (``tokens.name_of``) and the namespace's ``tail``."""
+    return f"{path}/h{name}{tail}"

@@ -1,12 +1,13 @@
 """The mount table of one namespace: which engine answers where."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.client_trust import publisher
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.mount_entry import MountConfig, MountEntry, check_mac, entry_mac
 from strongroom.core.names import new_uuid
@@ -14,6 +15,7 @@ from strongroom.core.router import Mounted, Router, mounted
 from strongroom.core.sweep import delete_prefix
 from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Engine, Mount
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import View, Write
 
@@ -46,6 +48,10 @@ class MountLimits(msgspec.Struct, frozen=True, kw_only=True):
     hmac_level: str = "compat"  # "none" | "compat" | "high"
 
 
+async def _nothing(accessor: str) -> None:
+    """Nobody keeps anything."""
+
+
 class MountTable:
     """See the module. Reading builds a Router; every change is one commit that also moves the epoch."""
 
@@ -59,13 +65,15 @@ class MountTable:
         *,
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
     ) -> None:
         self._storage, self._ns, self._kinds, self._limits = storage, namespace, kinds, limits
-        self._mac_key, self._now, self._offload = mac_key, now, offload
+        self._mac_key, self._now, self._offload, self._fetch = mac_key, now, offload, fetch
         self.entries: dict[str, MountEntry] = {}
         self.removing: list[MountEntry] = []
         self.router = Router([])
         self._built: dict[str, tuple[int, Mounted]] = {}
+        self.before_end: Callable[[str], Awaitable[None]] = _nothing  # forgets what others keep of an accessor
 
     # -- read ----------------------------------------------------------------------------------------------------
 
@@ -125,6 +133,8 @@ class MountTable:
             max_lease_ttl=max_ttl,
             token_type=entry.config.token_type or "default-service",
             offload=self._offload,
+            fetch=self._fetch,
+            publish=publisher(self._storage, layout.data_prefix(self._ns, entry.uuid)),
         )
 
     def view(self, entry: MountEntry) -> View:
@@ -240,6 +250,7 @@ class MountTable:
 
     async def finish_removal(self, entry: MountEntry) -> None:
         """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat."""
+        await self.before_end(entry.accessor)
         await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
         await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 

@@ -7,15 +7,20 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.cedar_gate import CedarGate
+from strongroom.core.denials import Denials
+from strongroom.core.identity import Identity
 from strongroom.core.lease_entry import LeaseEntry
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.names import namespace_of_lease
 from strongroom.core.policies import PolicyLanguage, PolicyStore
+from strongroom.core.quota_entry import QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
 from strongroom.errors import Conflict, VaultError
+from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
@@ -36,6 +41,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mac_key: bytes
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
+    fetch: Fetch = nowhere
+    limited: Callable[[str, bool], None] = lambda namespace, has: None  # told whether a namespace has rate limits
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -61,12 +68,28 @@ class Namespace:
         self.parts = parts
         self.tokens = tokens
         self.mounts = MountTable(
-            storage, namespace, parts.kinds, parts.limits, parts.mac_key, now=parts.now, offload=parts.offload
+            storage,
+            namespace,
+            parts.kinds,
+            parts.limits,
+            parts.mac_key,
+            now=parts.now,
+            offload=parts.offload,
+            fetch=parts.fetch,
         )
         self.policies = PolicyStore(storage, namespace, parts.language, self.path)
+        self.cedar = CedarGate(self, parts.language.cedar)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
+        self.denials = Denials(tokens.derived_key(b"denial"), parts.now)
+        self.identity = Identity(
+            storage, namespace, hash_text=tokens.hash, mount_of=self.mounts.by_accessor, now=parts.now
+        )
+        self.mounts.before_end = self.identity.removal.mount
+        self.policies.identity = self.identity.template
         self.settings = Settings()
-        self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
+        self.rates: QuotaTable[RateQuota] = QuotaTable(())
+        # Told (awaited) after each reload, in this order: Cedar asks who a caller is.
+        self.on_change: list[Callable[[], Any]] = [self.identity.forget, self.cedar.load]
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
@@ -91,7 +114,11 @@ class Namespace:
         await self.mounts.load()
         self.has_children = bool(await self.storage.list(layout.child_prefix(self.id), limit=1))
         self.policies.forget()
+        quotas = self.settings.quotas
         self.settings = await load_settings(self.storage, self.id)
+        if self.settings.quotas != quotas:
+            self.rates = QuotaTable(self.settings.quotas.rates.values())
+            self.parts.limited(self.id, bool(self.rates))
         for told in self.on_change:
             await told()
         self._epoch = revision
@@ -173,6 +200,7 @@ class Namespace:
         done = 0
         if self.id == ROOT_NAMESPACE:  # where the notes and the expiries of all namespaces are
             done += await self._end_due(limit)
+        done += await self.identity.removal.tidy(limit)
         for entry in list(self.mounts.removing):
             with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
                 await self.revoke_prefix(entry.path)

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.quota_entry import Quotas
 
 
 class Cors(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -15,6 +16,12 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allowed_headers: tuple[str, ...] = ()
 
 
+class Authorization(msgspec.Struct, frozen=True, kw_only=True):
+    """sys/config/authorization: how ACL and Cedar policies count together."""
+
+    mode: str = "either"  # "either" may allow | "both" must
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of them, as one value that is replaced on change."""
 
@@ -22,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui_headers: dict[str, tuple[str, ...]] = {}
     audited_headers: dict[str, bool] = {}  # lower-case name -> HMAC it?
     rotate: dict[str, Any] = {}
+    authorization: Authorization = Authorization()
+    quotas: Quotas = Quotas()
 
 
 _KINDS: dict[str, Any] = {
@@ -29,6 +38,8 @@ _KINDS: dict[str, Any] = {
     "ui-headers": dict[str, tuple[str, ...]],
     "audited-headers": dict[str, bool],
     "rotate": dict[str, Any],
+    "authorization": Authorization,
+    "quotas": Quotas,
 }
 
 

@@ -65,7 +65,14 @@ class TokenAuth:
             raise PermissionDenied
         if space.id != request.namespace and call.match.mount_type == "cubbyhole":
             call.match = msgspec.structs.replace(call.match, refusal=BadRequest(_ELSEWHERE))
-        call.caller = found.caller
+        caller = space.identity.known(found.caller)
+        if caller is None:
+            caller = await space.identity.caller(found.caller, keep=not found.entry.num_uses)
+            if caller is None:  # its entity is gone or disabled
+                if route.login:
+                    return None
+                raise PermissionDenied
+        call.caller = caller
         if found.entry.num_uses:
             call.notes[LIMITED] = found
         return None
@@ -120,6 +127,10 @@ class TokenAuth:
             explicit_max=auth.explicit_max_ttl,
             period=auth.period,
         )
+        entity_id = auth.entity_id
+        if auth.alias and mount is not None:
+            entity = await space.identity.logins.entity(mount, auth.alias, auth.alias_metadata, auth.group_aliases)
+            entity_id = entity.id
         place = call.match.mount_path.removeprefix("auth/").rstrip("/").replace("/", "-")
         entry = TokenEntry(
             accessor="",
@@ -134,18 +145,18 @@ class TokenAuth:
             renewable=auth.renewable and kind == "service",
             meta=dict(auth.metadata) if auth.metadata else None,
             bound_cidrs=auth.bound_cidrs,
-            entity_id=auth.entity_id,
+            entity_id=entity_id,
             type=kind,
             mount_accessor=call.match.mount_accessor,
             no_default_policy=auth.no_default_policy,
             alias=auth.alias,
+            group_aliases=tuple(auth.group_aliases),
             private=auth.private,
             namespace=space.id,
         )
         token, entry = await store(space.tokens, entry)
-        return msgspec.structs.replace(
-            response, auth=shown_auth(entry, token), warnings=(*response.warnings, *warnings)
-        )
+        shown = await shown_auth(space, entry, token)
+        return msgspec.structs.replace(response, auth=shown, warnings=(*response.warnings, *warnings))
 
 
 async def store(
@@ -187,11 +198,13 @@ def token_type(wanted: str, mount: str) -> str:
     return "batch" if mount == "default-batch" else "service"
 
 
-def shown_auth(entry: TokenEntry, token: str, *, ttl: int | None = None) -> Auth:
+async def shown_auth(space: Namespace, entry: TokenEntry, token: str, *, ttl: int | None = None) -> Auth:
     """The ``auth`` block of an answer. ``token`` is "" where only the accessor was given."""
+    identity = await space.identity.policies_of(entry.entity_id)
     return Auth(
-        policies=entry.policies,
+        policies=tuple(sorted({*entry.policies, *identity})) if identity else entry.policies,
         token_policies=entry.policies,
+        identity_policies=identity,
         metadata=entry.meta,
         display_name=entry.display_name,
         ttl=entry.ttl if ttl is None else ttl,

@@ -81,9 +81,13 @@ class TokenCreate:
         if parent.entry.num_uses:
             raise BadRequest("restricted use token cannot generate child tokens")
         role = await self._role(str(args.role_name))
-        acl = await home.policies.acl(parent.caller, below(home.policies, call.request, parent.caller))
-        sudo = parent.caller.root or "sudo" in acl.capabilities(call.request.path)
+        caller = await home.identity.caller(parent.caller, keep=False)
+        if caller is None:
+            raise PermissionDenied
+        acl = await home.policies.acl(caller, below(home.policies, call.request, caller))
+        sudo = caller.root or "sudo" in acl.capabilities(call.request.path)
         kind = _kind(args, role)
+        alias = _entity_alias(args, role)
         self._check(args, sudo=sudo, orphan=orphan, role=role, kind=kind)
         if args.id and space.id != ROOT_NAMESPACE:
             raise BadRequest("token IDs can only be manually specified in the root namespace")
@@ -92,10 +96,19 @@ class TokenCreate:
         entry, warnings = self._entry(call, args, role, parent, kind, policies)
         if orphan or args.no_parent or (role is not None and role.orphan):
             entry = msgspec.structs.replace(entry, parent="", parent_namespace="", entity_id="")
+        if alias:  # last, so that a refused request makes no entity
+            entry = msgspec.structs.replace(entry, entity_id=await self._entity(space, alias))
         token, entry = await store(space.tokens, entry, token=str(args.id), parent=parent)
         if args.id:
             warnings = (*warnings, "A token with a chosen ID is only as safe as that ID is hard to guess.")
-        return Response(auth=shown_auth(entry, token), warnings=warnings)
+        return Response(auth=await shown_auth(space, entry, token), warnings=warnings)
+
+    async def _entity(self, space: Namespace, alias: str) -> str:
+        """The entity known by ``alias`` at this mount, made if there is none. Raises PermissionDenied if disabled."""
+        mount = space.mounts.at(self._mount.path)
+        if mount is None:
+            raise PermissionDenied
+        return (await space.identity.logins.entity(mount, alias)).id
 
     async def _role(self, name: str) -> Role | None:
         if not name:
@@ -121,8 +134,6 @@ class TokenCreate:
             raise BadRequest("root or sudo privileges required to create orphan token")
         if args.period and not sudo:
             raise BadRequest("root or sudo privileges required to create periodic token")
-        if args.entity_alias:
-            raise BadRequest("entity_alias needs a role that allows it")
         if kind == "batch" and (args.num_uses or args.period or args.id or args.explicit_max_ttl):
             raise BadRequest("batch tokens cannot have a period, an explicit maximum, a number of uses or a chosen ID")
         if kind == "batch" and role is not None and (role.period or role.num_uses):
@@ -183,6 +194,21 @@ def _kind(args: CreateArgs, role: Role | None) -> str:
             raise BadRequest(f"the role only issues {role.token_type} tokens")
         return role.token_type
     return wanted or role.token_type.removeprefix("default-")
+
+
+def _entity_alias(args: CreateArgs, role: Role | None) -> str:
+    """The alias whose entity the token is to have, "" for the creator's. Only a role opens this door.
+
+    Raises:
+        BadRequest: there is no role, or it does not allow this alias.
+    """
+    name = args.entity_alias.lower()
+    if name and role is None:
+        raise BadRequest("'entity_alias' is only allowed in combination with token role")
+    allowed = {alias.lower() for alias in (role.allowed_entity_aliases if role else None) or ()}
+    if name and not matches(name, allowed, allowed):
+        raise BadRequest("invalid 'entity_alias' value")
+    return name
 
 
 def _cidrs(args: CreateArgs, parent: Found) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 ns/<ns>/token/id/<th>              the entry; th = HMAC-SHA-256(salt, token), 40 hex digits
 ns/<ns>/token/acc/<accessor hash>  accessor and th
-ns/<ns>/token/child/<parent th>/<th>
+ns/<ns>/token/child/<parent th>/<time>-<th>   time of creation in ms, 12 hex digits: tokens made one after the other lie
+                                              side by side (entries of the first layout have no time)
 ns/<ns>/token/abroad/<th>/<id>     a namespace below in which children or leases hang on the token
 ns/root/token/revoking/<th>[.<id>] a revocation of a tree that has begun, in any namespace; finished by whoever finds it
 ns/<ns>/lease/...                  see core/lease_entry.py: a token that expires has a lease
@@ -46,9 +47,11 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mount_accessor: str = ""
     no_default_policy: bool = False
     alias: str = ""
+    group_aliases: tuple[str, ...] = ()  # external groups that the login, or the last renewal, proved
     private: dict[str, Any] = {}  # of the auth method, for its renew()
     creation_path: str = ""  # of a wrapping token: the request whose answer it holds
     namespace: str = ROOT_NAMESPACE
+    ordered: bool = False  # its child note and its lease are named with the time of creation
 
     def __repr__(self) -> str:
         return f"TokenEntry(display_name={self.display_name!r}, path={self.path!r})"

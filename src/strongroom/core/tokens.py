@@ -5,6 +5,7 @@ use, so taking away one entry ends a whole subtree at once; removing what hangs 
 """
 
 import contextlib
+import hmac
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,6 +73,10 @@ class Tokens:
         self._secrets = keys
         self._now = now
         self._cache = _Cache()
+
+    def derived_key(self, label: bytes) -> bytes:
+        """32 bytes for another use, bound to this namespace's token store (HMAC-SHA-256 of ``label``)."""
+        return hmac.digest(self._secrets.batch, label, "sha256")
 
     def hash(self, text: str) -> str:
         """The name under which a token or accessor is stored."""
@@ -239,7 +244,9 @@ class Tokens:
             raise BadRequest("a token needs a lease of at least one second")
         now = self._now()
         name = accessor() + self.keys.tail if entry.type != "batch" else ""
-        return msgspec.structs.replace(entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0)
+        return msgspec.structs.replace(
+            entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0, ordered=True
+        )
 
     def _writes(self, token_id: str, entry: TokenEntry) -> list[Write]:
         writes = [
@@ -250,13 +257,16 @@ class Tokens:
             ),
         ]
         if entry.parent:
-            writes.append(Write(f"{self.keys.child}{entry.parent}/{token_id}", b"1"))
+            writes.append(Write(f"{self.keys.child}{entry.parent}/{name_of(token_id, entry)}", b"1"))
         if entry.parent and entry.parent_namespace:
             writes.append(Write(layout.abroad(entry.parent_namespace, entry.parent) + self.namespace, b"1"))
         if entry.expires:
             lease = LeaseEntry(token=token_id, kind="token", expires=entry.expires)
-            writes += self.leases.put(token_lease_id(entry.path, token_id, self.keys.tail), lease)
+            writes += self.leases.put(self._lease_id(token_id, entry), lease)
         return writes
+
+    def _lease_id(self, token_id: str, entry: TokenEntry) -> str:
+        return token_lease_id(entry.path, name_of(token_id, entry), self.keys.tail)
 
     # -- change --------------------------------------------------------------------------------------------------
 
@@ -278,7 +288,7 @@ class Tokens:
             writes = [Write(key, _pack(new))]
             if new.expires != old.expires and new.expires:
                 lease = LeaseEntry(token=token_id, kind="token", expires=new.expires)
-                writes += self.leases.put(token_lease_id(new.path, token_id, self.keys.tail), lease, was=old.expires)
+                writes += self.leases.put(self._lease_id(token_id, new), lease, was=old.expires)
             with contextlib.suppress(Conflict):
                 await self._storage.commit(writes, expect={key: stored.revision})
                 return new
@@ -325,13 +335,14 @@ class Tokens:
             while names := await self._storage.list(folder, limit=_BATCH):
                 writes: list[Write] = []
                 for name in names:
-                    stored = await self._storage.get(self.keys.entry + name)
+                    child = name.rpartition("-")[2]
+                    stored = await self._storage.get(self.keys.entry + child)
                     writes.append(Write(folder + name, None))
-                    writes.append(Write(self.keys.note(name), b"1"))
+                    writes.append(Write(self.keys.note(child), b"1"))
                     if stored is not None:
-                        writes += self._drop(name, _unpack(stored.value), child=False)
-                    queue.append(name)
-                    gone.append(name)
+                        writes += self._drop(child, _unpack(stored.value), child=False)
+                    queue.append(child)
+                    gone.append(child)
                 await self._storage.commit(writes)
         return gone
 
@@ -351,7 +362,7 @@ class Tokens:
         while names := await self._storage.list(folder, limit=_BATCH):
             for name in names:
                 with contextlib.suppress(NotFound):
-                    await self.update(name, _orphan)
+                    await self.update(name.rpartition("-")[2], _orphan)
                 await self._storage.commit([Write(folder + name, None)])
 
     def _drop(self, token_id: str, entry: TokenEntry, *, child: bool = True) -> list[Write]:
@@ -360,10 +371,10 @@ class Tokens:
             Write(self.keys.acc + self.hash(entry.accessor), None),
         ]
         if entry.parent and child:
-            writes.append(Write(f"{self.keys.child}{entry.parent}/{token_id}", None))
+            writes.append(Write(f"{self.keys.child}{entry.parent}/{name_of(token_id, entry)}", None))
         if entry.expires:
             lease = LeaseEntry(token=token_id, kind="token", expires=entry.expires)
-            writes += self.leases.drop(token_lease_id(entry.path, token_id, self.keys.tail), lease)
+            writes += self.leases.drop(self._lease_id(token_id, entry), lease)
         return writes
 
     async def accessors(self, after: str = "", limit: int = 1000) -> list[tuple[str, str]]:
@@ -397,3 +408,8 @@ def new_token_keys(prefix: str) -> tuple[TokenKeys, Write]:
     """Fresh secrets and the write that stores them (part of init)."""
     keys = TokenKeys(os.urandom(32), os.urandom(32))
     return keys, Write(Keys(prefix).secrets, msgspec.msgpack.encode(keys))
+
+
+def name_of(token_id: str, entry: TokenEntry) -> str:
+    """By what a token is listed below its parent and among the leases; in the order of creation."""
+    return f"{int(entry.created * 1000):012x}-{token_id}" if entry.ordered else token_id

@@ -47,7 +47,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     remote_port: int = 0
     headers: Mapping[str, str] = {}  # lower-case names; only those a handler may look at
     certificate: bytes = b""  # the client's TLS certificate in DER, as the listener or a trusted proxy gave it
+    chain: tuple[bytes, ...] = ()  # the certificates (DER) that came with it, unverified, in no order
     fault: VaultError | None = None
+    admitted: dict[str, str] | None = None  # the door has counted it against the rate limits: headers of its answer
 
     def __repr__(self) -> str:
         return f"Request(id={self.id!r}, op={self.op.value!r}, path={self.path!r})"

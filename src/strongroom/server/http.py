@@ -47,6 +47,8 @@ class Door:
         *,
         settings: Callable[[], DoorSettings] = DoorSettings,
         renew: Callable[[], None] = lambda: None,
+        limiting: Callable[[], bool] = lambda: False,
+        admit: Callable[[Request], Request] = lambda request: request,
         meter: Meter | None = None,
         log: Callable[[str], None] = lambda _line: None,
         clock: Callable[[], float] = time.monotonic,
@@ -55,6 +57,7 @@ class Door:
         self.handle = handle
         self.settings = settings
         self.renew = renew  # for a new connection, and before a browser's request, whose answer they decide
+        self.limiting, self.admit = limiting, admit  # see ``node.Node``: what is refused is not buffered
         self.meter: Meter = meter or NoMeter()
         self.log = log
         self.wall = wall

@@ -11,13 +11,16 @@ import traceback
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from strongroom.errors import BadRequest, QuotaExceeded, StorageFailed, VaultError
 from strongroom.sdk.request import Request, Response
 from strongroom.server import http_encode
 from strongroom.server.http_encode import Answer
 from strongroom.server.http_frame import Framer, Malformed, refused
-from strongroom.server.http_request import Preflight, build, cors_headers
+from strongroom.server.http_request import Preflight, build, cors_headers, with_certificates
 from strongroom.server.http_settings import Limits, Proxies
+from strongroom.server.tls_clients import peer_certificates
 
 if TYPE_CHECKING:
     from strongroom.server.http import Door
@@ -36,9 +39,11 @@ class Connection(asyncio.Protocol):
     """One client."""
 
     __slots__ = (
+        "_admitted",
         "_body_since",
         "_buffer",
         "_busy",
+        "_certificates",
         "_coroutine",
         "_counted",
         "_custom",
@@ -74,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._coroutine: Coroutine[Any, Any, Response] | None = None
         self._future: Any = None
         self._request: Request | None = None
+        self._admitted: dict[str, str] | None = None  # see ``Request``
         self._started = 0.0
         self._counted = 0  # bytes of this connection in door.buffered
         self._body_since = 0.0
@@ -81,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._busy = self._pumping = self._eof = self._linger = self._keep_alive = False
         self._reading = self._writable = self.fresh = True
         self._peer = ("", 0)
+        self._certificates: tuple[bytes, ...] = ()  # of the TLS client, its own first
         self.since = door.now
         self.deadline = door.now + limits.header_timeout
 
@@ -95,6 +102,8 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._peer = (peer[0], peer[1])
+        if self._tls and door.settings().client_trust:
+            self._certificates = peer_certificates(transport.get_extra_info("ssl_object"))
         if len(door.connections) > self._limits.max_connections and not door.make_room(self):
             self.abort()
 
@@ -192,9 +201,24 @@ class Connection(asyncio.Protocol):
             self._count_body(framer.received)
             if self._door.buffered > self._limits.max_buffered:
                 self._refuse_body(QuotaExceeded("too many request bodies at once"))
-            elif fresh:
+            elif fresh and not self._refused_early():
                 self._expect_body()
         return False
+
+    def _refused_early(self) -> bool:
+        """A request that is over its rate limit is refused before its body is buffered."""
+        door, head = self._door, self._framer.head
+        if head is None or not door.limiting():
+            return False
+        request = build(head, b"", self._peer, self._proxies, door.settings(), None)
+        if request.fault is not None:
+            return False  # refused in any case, once it is whole
+        request = door.admit(request)
+        if request.fault is None:
+            self._admitted = request.admitted
+            return False
+        self._refuse_body(request.fault)
+        return True
 
     def _expect_body(self) -> None:
         self._body_since = self._door.now
@@ -263,8 +287,14 @@ class Connection(asyncio.Protocol):
             fault = QuotaExceeded("too many requests in flight")
         if head.origin is not None:
             door.renew()
-        self._request = build(head, framer.body(), self._peer, self._proxies, door.settings(), fault)
-        self._coroutine = door.handle(self._request)
+        request = build(head, framer.body(), self._peer, self._proxies, door.settings(), fault)
+        if self._certificates or self._proxies.certificate_header:
+            request = with_certificates(request, self._certificates, self._proxies, self._peer[0])
+        if self._admitted is not None:
+            request = msgspec.structs.replace(request, admitted=self._admitted)
+            self._admitted = None
+        self._request = request
+        self._coroutine = door.handle(request)
         self._step()
 
     def _step(self, future: Any = None) -> None:

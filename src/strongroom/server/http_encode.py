@@ -85,6 +85,8 @@ def refusal(error: VaultError, request_id: str) -> Answer:
     else:
         body = _encode({"errors": error.messages})
     out = Answer(error.status, body)
+    for name, value in error.headers.items():
+        out.add(name, value)
     if isinstance(error, QuotaExceeded):
         out.add("Retry-After", str(max(1, int(error.retry_after))))
     return out

@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from strongroom.errors import (
     BadRequest,
     PermissionDenied,
@@ -184,6 +186,19 @@ def build(
         headers=head.kept or {},
         fault=fault,
     )
+
+
+def with_certificates(request: Request, sent: tuple[bytes, ...], proxies: Proxies, peer: str) -> Request:
+    """``request`` with the client's certificate: of the TLS connection, or by the word of a proxy that may give it."""
+    if proxies.certificate_header:
+        try:
+            told = proxies.certificates(peer, request.headers.get(proxies.certificate_header))
+        except VaultError as error:
+            return msgspec.structs.replace(request, fault=request.fault or error, body=b"")
+        sent = sent if told is None else told
+    if not sent:
+        return request
+    return msgspec.structs.replace(request, certificate=sent[0], chain=sent[1:])
 
 
 def cors_headers(origin: bytes | None, settings: DoorSettings) -> dict[str, str]:

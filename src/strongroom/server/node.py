@@ -41,6 +41,15 @@ class Node(Protocol):
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
 
+    def limiting(self) -> bool:
+        """Whether there are rate limits. Called for bodies that come in pieces."""
+
+    def admit(self, request: Request) -> Request:
+        """Count a request whose body has not come yet against them.
+
+        It comes back marked as counted, with its refusal as ``fault``, or as it was: to be counted with its body.
+        """
+
     def door_settings(self) -> DoorSettings:
         """CORS, custom and audited headers as they are now. Called for each request: return a kept value."""
 
@@ -88,6 +97,7 @@ class Host(Protocol):
     """The process around a node, as the sys routes see it."""
 
     lockouts: Any  # core.lockout.Counters, shared by all workers
+    windows: Any  # core.rate_windows.Windows, likewise
 
     def metrics_text(self) -> bytes:
         """Prometheus text of the whole server (all workers)."""

@@ -11,13 +11,13 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import os
 import resource
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Coroutine, Sequence
@@ -38,11 +38,13 @@ from strongroom.server.flights import Others, tell
 from strongroom.server.forward import Answerer, Asker, Unanswered, connect
 from strongroom.server.http import Door
 from strongroom.server.listeners import BACKLOG
-from strongroom.server.lockouts import SIZE, SharedCounters
+from strongroom.server.lockouts import SharedCounters
 from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
 from strongroom.server.tls import context, load_files
+from strongroom.server.tls_clients import Asking, can_take_any
 from strongroom.server.watch import EVERY
+from strongroom.server.windows import SHARED, SharedWindows
 
 _LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
 _TRIM_EVERY = 10.0  # seconds
@@ -57,6 +59,7 @@ class HostSide:
     def __init__(self, worker: "Worker", secret: bytes) -> None:
         self._worker = worker
         self.lockouts = SharedCounters(worker.board, secret)
+        self.windows = SharedWindows(worker.board, secret)
 
     def metrics_text(self) -> bytes:
         return metrics.text(self._worker.board)
@@ -79,7 +82,7 @@ class Worker:
         self.config = ServerConfig()
         self._open_node: Any = None
         self._servers: list[Any] = []
-        self._contexts: dict[int, ssl.SSLContext] = {}
+        self._asking: dict[int, Asking] = {}
         self._change: asyncio.Future[bool] | None = None
         self._changing = ""  # to what; who asks for the same waits for it
         self._asker: Asker | None = None
@@ -169,7 +172,9 @@ class Worker:
         self.door = Door(
             self._route,
             settings=node.door_settings,
-            renew=node.renew_settings,
+            renew=self._renew,
+            limiting=node.limiting,
+            admit=node.admit,
             meter=self.row,
             log=self.log.error,
         )
@@ -189,6 +194,16 @@ class Worker:
         await self._accept(message["accept"])
         self.channel.send("ready")
         self.log.debug(f"worker {os.getpid()} {message['role']} after {time.monotonic() - started:.3f} s")
+
+    def _renew(self) -> None:
+        """Before a connection's first byte: its settings, and whether it is asked for a certificate."""
+        node = self.node
+        assert node is not None
+        node.renew_settings()
+        if self._asking:
+            trust = node.door_settings().client_trust
+            for asking in self._asking.values():
+                asking.follow(trust)
 
     def _own(self) -> None:
         self._asker, self._owner = None, True
@@ -217,11 +232,11 @@ class Worker:
     async def _reload(self, message: Message) -> None:
         config = msgspec.convert(message["config"], ServerConfig)
         self.log.configure(config.log_level, config.log_format)
-        for index, living in self._contexts.items():
+        for index, living in self._asking.items():
             tls = config.listeners[index].tls if index < len(config.listeners) else None
             if tls is not None:
                 try:
-                    load_files(living, tls)
+                    living.reload(functools.partial(load_files, tls=tls))
                 except VaultError as error:
                     self.log.error(f"certificate not reloaded: {error}")
         if self.node is not None:
@@ -322,9 +337,10 @@ class Worker:
             listener = self.config.listeners[index]
             tls = None
             if listener.tls is not None:
-                tls = self._contexts.get(index)
-                if tls is None:
-                    tls = self._contexts[index] = context(listener.tls)
+                if index not in self._asking:
+                    make = functools.partial(context, listener.tls)
+                    self._asking[index] = Asking(listener.tls, make, can_take_any())
+                tls = self._asking[index].context
             sock = socket.socket(fileno=os.dup(fd))
             factory = door.listener(listener.limits, listener.proxies(), tls=tls is not None, headers=listener.headers)
             wait = listener.limits.handshake_timeout if tls is not None else None
@@ -418,7 +434,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info(warning)
     module, _, name = args.node.partition(":")
     open_node = getattr(importlib.import_module(module), name)
-    board = Board(args.board, args.rows, SIZE)
+    board = Board(args.board, args.rows, SHARED)
     channel = Channel(socket.socket(fileno=args.control))
     key_socket = socket.socket(fileno=args.key)
 

@@ -9,21 +9,29 @@ from typing import Any
 import msgspec
 
 from strongroom.core.core import Core, CoreConfig
+from strongroom.core.identity.engine import IdentityEngine
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
+from strongroom.core.rate_windows import Windows
 from strongroom.core.sys import System
 from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
 from strongroom.policy.below import rebased
+from strongroom.policy.cedar.language import CedarLanguage
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
+from strongroom.policy.expectations import failures, parse_expectations
+from strongroom.policy.explain import explain
+from strongroom.policy.lint import lint
 from strongroom.policy.templating import render
-from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
+from strongroom.sdk.engine import Call, Engine, Mount, run_inline
+from strongroom.sdk.policy import Question
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.outside import Outside
 from strongroom.vault.stores import WholeStore, open_backend
 
 __all__ = ["Assembled", "VaultConfig", "assemble", "open_backend", "read_config"]
@@ -36,6 +44,7 @@ class Language:
 
     default_policy = DEFAULT_POLICY
     response_wrapping_policy = RESPONSE_WRAPPING_POLICY
+    cedar = CedarLanguage()
 
     def parse(self, name: str, text: str) -> Any:
         return parse_policy(name, text)
@@ -50,18 +59,14 @@ class Language:
         filled = [render(policy, identity) for policy in policies]
         return Acl([rebased(policy, below) for policy in filled] if below else filled)
 
+    def explain(self, policies: Sequence[Any], identity: Mapping[str, Any], question: Question) -> dict[str, Any]:
+        return explain([render(policy, identity) for policy in policies], question)
 
-class IdentityPlaceholder:
-    """The ``identity/`` mount: listed, without routes as yet."""
+    def check(self, policy: Any, tests: str) -> list[str]:
+        return failures([render(policy, {})], parse_expectations(tests))
 
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-
-    def routes(self) -> Sequence[Route]:
-        return ()
-
-    async def revoke(self, lease_private: Mapping[str, Any]) -> None:
-        """Nothing is leased."""
+    def lint(self, policy: Any, mounts: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [msgspec.to_builtins(finding) for finding in lint(policy, mounts)]
 
 
 class Assembled(msgspec.Struct, frozen=True):
@@ -82,8 +87,10 @@ def assemble(
     *,
     now: Callable[[], float] = time.time,
     offload: Offload = run_inline,
+    outward: Offload | None = None,
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
+    windows: Windows | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -92,8 +99,10 @@ def assemble(
         config: see VaultConfig.
         now: seconds since the Unix epoch.
         offload: runs CPU-heavy work (password hashes) where it does not hold up other requests.
+        outward: runs what waits for others outside, which must not hold up the hashes; None = ``offload``.
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
+        windows: where rate limits count requests; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -106,7 +115,10 @@ def assemble(
     def token(mount: Mount) -> Engine:
         return TokenEngine(mount, space)
 
-    engines = {**plugins.factories("engines"), "system": system, "identity": IdentityPlaceholder}
+    def identity(mount: Mount) -> Engine:
+        return IdentityEngine(mount, space)
+
+    engines = {**plugins.factories("engines"), "system": system, "identity": identity}
     kinds = Kinds(engines, {**plugins.factories("auth"), "token": token})
     audit_dir = config.audit_dir or os.getcwd()
     audit = AuditSwitch(
@@ -130,6 +142,8 @@ def assemble(
         guards=[WholeStore(backend), lockout, LockoutRecheck(lockout)],
         now=now,
         offload=offload,
+        fetch=Outside(outward or offload, config.allowed_private_hosts),
+        windows=windows,
     )
     core.lockout = lockout
     spaces["core"] = core

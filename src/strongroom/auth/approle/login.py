@@ -41,11 +41,16 @@ class Login:
             ops={Op.UPDATE: self._login, Op.CREATE: self._login},
             login=True,
             facts=self._login_facts,
+            role=self._role,
             help="Log in with a RoleID and a SecretID.",
         )
 
     async def _login_facts(self, call: Call, args: _Login) -> Mapping[str, Any]:
         return {"login_alias": keyed(await self._roles.salt(), "login-alias", args.role_id)}
+
+    async def _role(self, call: Call) -> str:
+        """The name of the role whose RoleID is given, for quotas; "" if there is none."""
+        return await self._roles.name_of(str(call.request.data.get("role_id", "")))
 
     async def _login(self, call: Call, args: _Login) -> Response:
         if not args.role_id:
@@ -82,6 +87,7 @@ class Login:
             metadata=dict(sorted(metadata.items())),
             private={"role_name": name, "uid": role.uid},
         )
+        auth = msgspec.structs.replace(auth, alias_metadata={"role_name": name})
         if secret is not None:  # last, so that a refused login takes no use
             await self._secrets.spend(name, role.uid, digest, secret, revision)
         return auth

@@ -64,6 +64,11 @@ class Roles:
         same = hmac.compare_digest(found[0].role_id.encode(), role_id.encode())
         return (pointer[0].role, *found) if same else None
 
+    async def name_of(self, role_id: str) -> str:
+        """The name of the role with this RoleID, "" if there is none. One look into the index, nothing else."""
+        pointer = await self._pointer(role_id)
+        return "" if pointer is None else pointer[0].role
+
     async def put(self, name: str, role: Role, revision: int, before: Role | None) -> None:
         """Store ``role`` and, if its RoleID is new, move the index with it.
 

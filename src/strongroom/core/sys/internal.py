@@ -140,7 +140,12 @@ class InternalRoutes:
         return Response(data={"counters": {"service_tokens": {"total": total}}})
 
     async def entities(self, call: Call, args: NoArgs) -> Response:
-        return Response(data={"counters": {"entities": {"total": 0}}})
+        total, after = 0, ""
+        space = self._core.space(call.request.namespace)
+        prefix = space.identity.store.keys.entity
+        while names := await space.storage.list(prefix, after=after, limit=10_000):
+            total, after = total + len(names), names[-1]
+        return Response(data={"counters": {"entities": {"total": total}}})
 
     async def requests(self, call: Call, args: NoArgs) -> Response:
         return Response(data={"counters": None})
