@@ -16,6 +16,7 @@ from strongroom.sdk.request import Response
 ROOT_ONLY = (
     "audit",
     "audit-hash",
+    "audit-proof",
     "config/auditing",
     "config/cors",
     "config/reload",
