@@ -128,6 +128,7 @@ def assemble(
         configured=config.audit,
         required=config.audit_required,
         now=now,
+        space_of=space,
     )
     lockout = Lockout(now, counters=counters, config_of=functools.partial(_lockout_of, space))
     fields = {f: getattr(config, f) for f in CoreConfig.__struct_fields__}
