@@ -6,11 +6,12 @@ over, in order. So the database may be away until the spool is full, and no requ
 
 import asyncio
 import contextlib
+import datetime
 import importlib
 import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,12 +29,15 @@ _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?\Z")
 _RETRY = (0.2, 5.0)  # seconds between two tries to reach the database: the first, and the longest
 _SECONDS = 10.0  # that one statement may take
 _GOODBYE = 0.25  # seconds that closing waits for what is under way
+_EVER = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+_SKEW = datetime.timedelta(minutes=5)  # that the clocks of server and database may differ
 CREATE = """CREATE TABLE IF NOT EXISTS {table} (
     id bigserial, arrived timestamptz NOT NULL DEFAULT now(), writer text NOT NULL, number bigint NOT NULL,
     line text NOT NULL, PRIMARY KEY (writer, number))"""
 _INDEX = "CREATE INDEX IF NOT EXISTS {name}_arrived ON {table} (arrived)"
 _INSERT = """INSERT INTO {table} (writer, number, line)
     SELECT $1, n, l FROM unnest($2::bigint[], $3::text[]) AS u(n, l) ORDER BY n ON CONFLICT DO NOTHING"""
+_SELECT = "SELECT id, line FROM {table} WHERE id > $1 AND arrived >= $2 ORDER BY id LIMIT $3"
 
 
 class Options:
@@ -193,3 +197,28 @@ class DatabaseSink:
             if batch:
                 await connection.execute(_INSERT.format(table=self._options.table), spool.writer, numbers, lines)
             spool.handed_on()
+
+
+def fetched(options: Options, since: str, size: int = 1000) -> Iterator[list[str]]:
+    """The lines of a table that arrived at ``since`` (RFC 3339 without an offset, UTC) or later, ``size`` at a time.
+
+    Raises:
+        BadRequest: the database cannot be read.
+    """
+    asyncpg: Any = importlib.import_module("asyncpg")
+    loop = asyncio.new_event_loop()
+    begin = datetime.datetime.fromisoformat(since).replace(tzinfo=datetime.UTC) if since else _EVER
+    try:
+        connection = loop.run_until_complete(
+            asyncpg.connect(options.dsn, password=options.password or None, timeout=_SECONDS)
+        )
+        last = 0
+        text = _SELECT.format(table=options.table)
+        while rows := loop.run_until_complete(connection.fetch(text, last, begin - _SKEW, size)):
+            last = rows[-1]["id"]
+            yield [row["line"] for row in rows]
+        loop.run_until_complete(connection.close())
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        raise BadRequest(f"the database cannot be read ({type(error).__name__})") from error
+    finally:
+        loop.close()
