@@ -98,8 +98,13 @@ class VaultNode:
 
     @property
     def audit_failures(self) -> int:
-        """Records that no device took, since this process began."""
+        """Records that a device did not take, since this process began."""
         return 0 if self._made is None else self._made.audit.failures
+
+    @property
+    def audit_device_failures(self) -> dict[str, int]:
+        """The same for each device that is enabled now."""
+        return {} if self._made is None else self._made.audit.failures_by_device
 
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
@@ -217,7 +222,7 @@ class VaultNode:
     async def reload(self, log_level: str) -> None:
         """SIGHUP: reopen the audit files. Raises AuditFailed if one could not be."""
         self._vault.core.door.log_level = log_level
-        self._vault.audit.reopen()
+        await self._vault.audit.rotate()
 
     async def close(self) -> None:
         """Finish commits, close files, forget keys."""
