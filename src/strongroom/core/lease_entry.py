@@ -5,6 +5,7 @@
                                                  leases are found without reading the others
     ns/<ns>/lease/by/<th>/<hash of the id>       the lease id, for the token that holds it
     ns/<ns>/lease/stuck/<hash of the id>         the lease id, when its revocation failed too often
+    ns/<ns>/lease/role/<quota>/<accessor's hash> a token that counts in the quota of a login role; may outlive it
 
 A token that expires has a lease too; its id is ``<creation path>/h<th>`` and its entry names the token.
 """
@@ -15,6 +16,8 @@ from typing import Any
 import msgspec
 
 from strongroom.sdk.storage import Write
+
+TOKEN_NAME = 41  # characters that a token's lease id has behind its path; a secret's has 24
 
 
 class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,13 +53,14 @@ def id_hash(lease_id: str) -> str:
 class LeaseKeys:
     """The store keys of one namespace's leases."""
 
-    __slots__ = ("by", "exp", "id", "stuck")
+    __slots__ = ("by", "exp", "id", "role", "stuck")
 
     def __init__(self, prefix: str) -> None:
         self.id = prefix + "id/"
         self.exp = prefix + "exp/"
         self.by = prefix + "by/"
         self.stuck = prefix + "stuck/"
+        self.role = prefix + "role/"
 
     def put(self, lease_id: str, entry: LeaseEntry, *, was: float = 0.0) -> list[Write]:
         """The writes that store ``entry``; ``was`` is the expiry it had before, 0 = new."""

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.lease_count import LeaseCounter
+from strongroom.core.lease_tallies import Tallies
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.policies import PolicyLanguage, PolicyStore
-from strongroom.core.quota_entry import QuotaTable, RateQuota
+from strongroom.core.quota_entry import LeaseQuota, QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
@@ -27,7 +29,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mac_key: bytes
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
-    limited: Callable[[str, bool], None] = lambda namespace, has: None  # told whether a namespace has rate limits
+    tallies: Tallies  # of lease-count quotas
+    limited: Callable[[str, bool, bool], None] = lambda *_: None  # told whether a namespace has rates, and lease counts
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -48,6 +51,8 @@ class Namespace:
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
         self.settings = Settings()
         self.rates: QuotaTable[RateQuota] = QuotaTable(())
+        self.lease_quotas: QuotaTable[LeaseQuota] = QuotaTable(())
+        self.lease_counter = LeaseCounter(self, parts.tallies, parts.now)
         self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
@@ -72,7 +77,8 @@ class Namespace:
         self.settings = await load_settings(self.storage, self.id)
         if self.settings.quotas != quotas:
             self.rates = QuotaTable(self.settings.quotas.rates.values())
-            self.parts.limited(self.id, bool(self.rates))
+            self.lease_quotas = QuotaTable(self.settings.quotas.leases.values())
+            self.parts.limited(self.id, bool(self.rates), bool(self.lease_quotas))
         for told in self.on_change:
             await told()
         self._epoch = revision

@@ -15,6 +15,7 @@ from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Auth, Response
 from strongroom.sdk.token_fields import address_within
 
+ACCESSOR = "accessor"  # note of a login: the accessor that its token gets, and what is stored along with it
 _SPENT = "spent"  # note of a call that took a token's last use: the token
 
 
@@ -110,8 +111,9 @@ class TokenAuth:
             period=auth.period,
         )
         place = call.match.mount_path.removeprefix("auth/").rstrip("/").replace("/", "-")
+        name, extra = call.notes.get(ACCESSOR, ("", ()))
         entry = TokenEntry(
-            accessor="",
+            accessor=name,
             policies=policies,
             path=call.request.path,
             display_name=f"{place}-{auth.display_name}" if auth.display_name else place,
@@ -131,7 +133,7 @@ class TokenAuth:
             private=auth.private,
             namespace=space.id,
         )
-        token, entry = await store(space.tokens, entry)
+        token, entry = await store(space.tokens, entry, extra=extra)
         return msgspec.structs.replace(
             response, auth=shown_auth(entry, token), warnings=(*response.warnings, *warnings)
         )

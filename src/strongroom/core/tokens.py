@@ -211,7 +211,7 @@ class Tokens:
         if entry.ttl <= 0 and (entry.ttl < 0 or "root" not in entry.policies):
             raise BadRequest("a token needs a lease of at least one second")
         now = self._now()
-        name = accessor() if entry.type != "batch" else ""
+        name = (entry.accessor or accessor()) if entry.type != "batch" else ""
         return msgspec.structs.replace(entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0)
 
     def _writes(self, token_id: str, entry: TokenEntry) -> list[Write]:

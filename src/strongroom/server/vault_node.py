@@ -61,6 +61,7 @@ class VaultNode:
             offload=self._offload,
             counters=getattr(host, "lockouts", None),
             windows=getattr(host, "windows", None),
+            tallies=getattr(host, "tallies", None),
         )
         made.core.door.metrics = self._metrics
         made.core.door.others_in_flight = host.in_flight

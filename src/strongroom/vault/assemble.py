@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core.core import Core, CoreConfig
+from strongroom.core.lease_tallies import Tallies
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
 from strongroom.core.rate_windows import Windows
@@ -84,6 +85,7 @@ def assemble(
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
     windows: Windows | None = None,
+    tallies: Tallies | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -95,6 +97,7 @@ def assemble(
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
         windows: where rate limits count requests; likewise.
+        tallies: where lease-count quotas keep their numbers; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -131,6 +134,7 @@ def assemble(
         now=now,
         offload=offload,
         windows=windows,
+        tallies=tallies,
     )
     core.lockout = lockout
     spaces["core"] = core
