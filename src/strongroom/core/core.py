@@ -14,7 +14,9 @@ from strongroom.core.expiry import Duty, run
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
 from strongroom.core.leader import Leader
+from strongroom.core.lease_limit import LeaseLimit
 from strongroom.core.lease_step import LeaseStep
+from strongroom.core.lease_tallies import ProcessTallies, Tallies
 from strongroom.core.mounts import Kinds, MountLimits
 from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
@@ -120,6 +122,7 @@ class Core:
         fetch: Fetch = nowhere,
         windows: Windows | None = None,
         databases: Databases = NoDatabases(),
+        tallies: Tallies | None = None,
     ) -> None:
         self.databases = databases
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
@@ -139,7 +142,9 @@ class Core:
         self._guards = list(guards)
         self.lockout: Any = None
         self.rate_limit = RateLimit(self.space, now, windows=windows)
-        self._limited: set[str] = set()  # ids of the namespaces that have rate limits
+        self._tallies: Tallies = tallies if tallies is not None else ProcessTallies()
+        self._rated: set[str] = set()  # ids of the namespaces that have rate limits
+        self._counted: set[str] = set()  # and of those that have lease-count quotas
         mount = Mount(path="sys/", storage=NoStorage(), now=now, type="system")
         engine = system(self, mount)
         self._sealed_router = Router(
@@ -158,15 +163,16 @@ class Core:
         rates = self.rate_limit.knowing(tokens.check)
         steps: list[Any] = [
             SealStep(self),
-            *([rates] if self._limited else []),
+            *([rates] if self._rated else []),
             Parse(),
-            *([RoleLimit(rates)] if self._limited else []),
+            *([RoleLimit(rates)] if self._rated else []),
             TokenCheck(tokens),
             Facts(),
             *self._guards,
             Policies(lambda ns: self.space(ns).policies),
             VisibleLists(self.space),
             *self._custom,
+            *([LeaseLimit(self.space)] if self._counted else []),
             tokens,
             LeaseStep(self.space),
             Wrapping(self.space),
@@ -177,13 +183,14 @@ class Core:
     @property
     def limits_rates(self) -> bool:
         """Whether any namespace has a rate limit."""
-        return bool(self._limited)
+        return bool(self._rated)
 
-    def _now_limited(self, namespace: str, has: bool) -> None:
-        """A vault without rate limits spends no time on them: their steps come and go with the first and the last."""
-        before = bool(self._limited)
-        (self._limited.add if has else self._limited.discard)(namespace)
-        if bool(self._limited) is not before:
+    def _now_limited(self, namespace: str, rates: bool, leases: bool) -> None:
+        """A vault without quotas spends no time on them: their steps come and go with the first and the last."""
+        before = bool(self._rated), bool(self._counted)
+        for which, has in ((self._rated, rates), (self._counted, leases)):
+            (which.add if has else which.discard)(namespace)
+        if (bool(self._rated), bool(self._counted)) != before:
             self.pipeline = self._pipeline()
 
     def add_handler(self, handler: Any) -> None:
@@ -365,6 +372,7 @@ class Core:
                 now=self.now,
                 offload=self.offload,
                 fetch=self.fetch,
+                tallies=self._tallies,
                 limited=self._now_limited,
                 databases=self.databases,
                 leader=Leader(barrier, os.uname().nodename, self.now),
@@ -401,7 +409,8 @@ class Core:
         self._directory = None
         self.cluster = None
         self.attempts.clear()
-        self._limited.clear()
+        self._rated.clear()
+        self._counted.clear()
         self.pipeline = self._pipeline()
         await self.keeper.seal()
 

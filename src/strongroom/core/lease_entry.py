@@ -8,6 +8,7 @@
     ns/<ns>/lease/by/<th>/<hash of the id>                the lease id, for the token that holds it
     ns/<ns>/lease/stuck/<hash of the id>                  the lease id, when its revocation failed too often
     ns/root/lease/exp/<second>/<hash of the id>           what "due" was in versions before 0.2; moved by the leader
+    ns/<ns>/lease/role/<quota>/<accessor's hash>          a token that counts in a login role's quota; may outlive it
 
 A token that expires has a lease too; its id is ``<creation path>/h<time>-<th>`` and its entry names the token.
 """
@@ -23,6 +24,8 @@ from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
 TOKEN_GROUP = "token"
+TOKEN_NAMES = (41, 54)  # characters that a token's lease id has behind its path (of the first layout, and since); a
+# secret's has 24. A namespace's tail comes behind it
 
 
 class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,7 +68,7 @@ def id_hash(lease_id: str) -> str:
 class LeaseKeys:
     """The store keys of one namespace's leases."""
 
-    __slots__ = ("by", "due", "exp", "id", "stuck", "tail")
+    __slots__ = ("by", "due", "exp", "id", "role", "stuck", "tail")
 
     def __init__(self, prefix: str, namespace: str = ROOT_NAMESPACE) -> None:
         self.id = prefix + "id/"
@@ -75,6 +78,7 @@ class LeaseKeys:
         self.tail = tail(namespace)
         self.by = prefix + "by/"
         self.stuck = prefix + "stuck/"
+        self.role = prefix + "role/"
 
     def at(self, lease_id: str, entry: LeaseEntry, expires: float) -> str:
         """Its key in the index by expiry."""

@@ -13,11 +13,13 @@ from strongroom.core.ending import Ending
 from strongroom.core.expiry import Expiry
 from strongroom.core.identity import Identity
 from strongroom.core.leader import Fenced, Leader
+from strongroom.core.lease_count import LeaseCounter
+from strongroom.core.lease_tallies import Tallies
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
 from strongroom.core.password_policy import read
 from strongroom.core.policies import PolicyLanguage, PolicyStore
-from strongroom.core.quota_entry import QuotaTable, RateQuota
+from strongroom.core.quota_entry import LeaseQuota, QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.tokens import Tokens, token_keys
 from strongroom.errors import BadRequest, Conflict
@@ -46,9 +48,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
     leader: Leader
+    tallies: Tallies  # of lease-count quotas
     databases: Databases = NoDatabases()
     fetch: Fetch = nowhere
-    limited: Callable[[str, bool], None] = lambda namespace, has: None  # told whether a namespace has rate limits
+    limited: Callable[[str, bool, bool], None] = lambda *_: None  # told whether a namespace has rates, and lease counts
 
     def __repr__(self) -> str:
         return "Parts()"
@@ -100,6 +103,8 @@ class Namespace:
         self.expiry = Expiry(self, fenced)
         self.settings = Settings()
         self.rates: QuotaTable[RateQuota] = QuotaTable(())
+        self.lease_quotas: QuotaTable[LeaseQuota] = QuotaTable(())
+        self.lease_counter = LeaseCounter(self, parts.tallies, parts.now)
         # Told (awaited) after each reload, in this order: Cedar asks who a caller is.
         self.on_change: list[Callable[[], Any]] = [self.identity.forget, self.cedar.load]
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
@@ -130,7 +135,8 @@ class Namespace:
         self.settings = await load_settings(self.storage, self.id)
         if self.settings.quotas != quotas:
             self.rates = QuotaTable(self.settings.quotas.rates.values())
-            self.parts.limited(self.id, bool(self.rates))
+            self.lease_quotas = QuotaTable(self.settings.quotas.leases.values())
+            self.parts.limited(self.id, bool(self.rates), bool(self.lease_quotas))
         for told in self.on_change:
             await told()
         self._epoch = revision

@@ -16,6 +16,7 @@ from strongroom.sdk.engine import Call
 from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Response
 from strongroom.sdk.token_fields import address_within
 
+ACCESSOR = "accessor"  # note of a login: the accessor that its token gets, and what is stored along with it
 _ELSEWHERE = "a token has its cubbyhole in its own namespace"
 SPENT = "spent"  # note of a call that took a token's last use: the token
 
@@ -132,8 +133,9 @@ class TokenAuth:
             entity = await space.identity.logins.entity(mount, auth.alias, auth.alias_metadata, auth.group_aliases)
             entity_id = entity.id
         place = call.match.mount_path.removeprefix("auth/").rstrip("/").replace("/", "-")
+        name, extra = call.notes.get(ACCESSOR, ("", ()))
         entry = TokenEntry(
-            accessor="",
+            accessor=name,
             policies=policies,
             path=call.request.path,
             display_name=f"{place}-{auth.display_name}" if auth.display_name else place,
@@ -154,7 +156,7 @@ class TokenAuth:
             private=auth.private,
             namespace=space.id,
         )
-        token, entry = await store(space.tokens, entry)
+        token, entry = await store(space.tokens, entry, extra=extra)
         shown = await shown_auth(space, entry, token)
         return msgspec.structs.replace(response, auth=shown, warnings=(*response.warnings, *warnings))
 

@@ -247,7 +247,7 @@ class Tokens:
         if entry.ttl <= 0 and (entry.ttl < 0 or "root" not in entry.policies):
             raise BadRequest("a token needs a lease of at least one second")
         now = self._now()
-        name = accessor() + self.keys.tail if entry.type != "batch" else ""
+        name = (entry.accessor or accessor() + self.keys.tail) if entry.type != "batch" else ""
         return msgspec.structs.replace(
             entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0, ordered=True
         )

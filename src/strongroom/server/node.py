@@ -102,6 +102,7 @@ class Host(Protocol):
 
     lockouts: Any  # core.lockout.Counters, shared by all workers
     windows: Any  # core.rate_windows.Windows, likewise
+    tallies: Any  # core.lease_tallies.Tallies, likewise
 
     def metrics_text(self) -> bytes:
         """Prometheus text of the whole server (all workers)."""

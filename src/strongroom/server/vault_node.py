@@ -67,6 +67,7 @@ class VaultNode:
             outward=self._outward,
             counters=getattr(host, "lockouts", None),
             windows=getattr(host, "windows", None),
+            tallies=getattr(host, "tallies", None),
         )
         made.core.door.metrics = self._metrics
         made.core.door.others_in_flight = host.in_flight

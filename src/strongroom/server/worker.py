@@ -41,10 +41,11 @@ from strongroom.server.listeners import BACKLOG
 from strongroom.server.lockouts import SharedCounters
 from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
+from strongroom.server.tallies import EXTRA, SharedTallies
 from strongroom.server.tls import context, load_files
 from strongroom.server.tls_clients import Asking, can_take_any
 from strongroom.server.watch import EVERY
-from strongroom.server.windows import SHARED, SharedWindows
+from strongroom.server.windows import SharedWindows
 
 _LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
 _TRIM_EVERY = 10.0  # seconds
@@ -60,6 +61,7 @@ class HostSide:
         self._worker = worker
         self.lockouts = SharedCounters(worker.board, secret)
         self.windows = SharedWindows(worker.board, secret)
+        self.tallies = SharedTallies(worker.board, secret)
 
     def metrics_text(self) -> bytes:
         return metrics.text(self._worker.board, self._devices())
@@ -444,7 +446,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info(warning)
     module, _, name = args.node.partition(":")
     open_node = getattr(importlib.import_module(module), name)
-    board = Board(args.board, args.rows, SHARED)
+    board = Board(args.board, args.rows, EXTRA)
     channel = Channel(socket.socket(fileno=args.control))
     key_socket = socket.socket(fileno=args.key)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from strongroom.core.core import Core, CoreConfig
 from strongroom.core.identity.engine import IdentityEngine
+from strongroom.core.lease_tallies import Tallies
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
 from strongroom.core.rate_windows import Windows
@@ -92,6 +93,7 @@ def assemble(
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
     windows: Windows | None = None,
+    tallies: Tallies | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -104,6 +106,7 @@ def assemble(
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
         windows: where rate limits count requests; likewise.
+        tallies: where lease-count quotas keep their numbers; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -146,6 +149,7 @@ def assemble(
         fetch=Outside(outward or offload, config.allowed_private_hosts),
         windows=windows,
         databases=AsyncpgDatabases(),
+        tallies=tallies,
     )
     core.lockout = lockout
     spaces["core"] = core
