@@ -134,7 +134,7 @@ class MountTable:
             token_type=entry.config.token_type or "default-service",
             offload=self._offload,
             fetch=self._fetch,
-            publish=publisher(self._storage, layout.data_prefix(self._ns, entry.uuid)),
+            publish=publisher(self._storage, self._ns, entry.uuid),
         )
 
     def view(self, entry: MountEntry) -> View:
@@ -252,6 +252,7 @@ class MountTable:
         """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat."""
         await self.before_end(entry.accessor)
         await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
+        await delete_prefix(self._storage, layout.client_trust(self._ns, entry.uuid))
         await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 
     async def _change(self, make: Callable[[], list[Write]], path: str = "") -> None:
