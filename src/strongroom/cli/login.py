@@ -12,7 +12,7 @@ from strongroom.client import calls
 from strongroom.client.messages import Answer, Call
 from strongroom.client.settings import variable, variable_name
 
-METHODS = ("token", "userpass", "approle", "cert", "kubernetes")
+METHODS = ("token", "userpass", "approle", "cert", "kubernetes", "jwt", "oidc")
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # where a pod finds its own token
 STORED = """\
 Success! You are now authenticated. The token information displayed below
@@ -27,7 +27,7 @@ token below with each request.
 
 @command(
     "login",
-    value("method", "token (default), userpass, approle, cert or kubernetes."),
+    value("method", "token (default), userpass, approle, cert, kubernetes, jwt or oidc."),
     value("path", "Where the method is mounted below auth/ (default: its name)."),
     switch("no-store", "Do not keep the token."),
     switch("no-print", "Do not show the token."),
@@ -70,6 +70,11 @@ def login(session: Session, words: tuple[str, ...], **flags: Any) -> int:
 
 def _by_method(session: Session, method: str, path: str, words: tuple[str, ...]) -> Answer:
     fields = parse_texts(words, session.stdin)
+    if method in ("jwt", "oidc"):
+        from strongroom.cli import login_oidc
+
+        given = method == "jwt" or "jwt" in fields
+        return (login_oidc.with_token if given else login_oidc.in_browser)(session, path, fields)
     call = _CALLS[method](session, path, fields)
     session.use_token("")  # whatever token there is says nothing about who logs in
     return session.call(call)

@@ -8,6 +8,8 @@ KEYRING = "core/keyring"  # the terms under the keyring key
 CLUSTER = "core/cluster"
 UNFINISHED = "core/unfinished/"  # <nsid>: work in a namespace that tidying must finish
 CLIENT_TRUST = "core/client-trust/"  # <nsid>/<mount uuid>/<name>: certificates that an auth mount trusts
+LEADER = "core/leader"  # see core/leader.py
+LEADER_BEAT = "core/leader-beat"
 AUDIT_TARGETS = "core/audit-targets"  # clear
 
 LAYOUT_VERSION = 1  # of core/format
