@@ -141,7 +141,7 @@ class MountTable:
             token_type=entry.config.token_type or "default-service",
             offload=self._offload,
             fetch=self._fetch,
-            publish=publisher(self._storage, layout.data_prefix(self._ns, entry.uuid)),
+            publish=publisher(self._storage, self._ns, entry.uuid),
             databases=self._databases,
             password=self._password,
         )
@@ -271,7 +271,9 @@ class MountTable:
         ``storage``: where the data is deleted through, None = the table's own.
         """
         await self.before_end(entry.accessor)
-        await delete_prefix(storage or self._storage, layout.data_prefix(self._ns, entry.uuid))
+        through = storage or self._storage
+        await delete_prefix(through, layout.data_prefix(self._ns, entry.uuid))
+        await delete_prefix(through, layout.client_trust(self._ns, entry.uuid))
         await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 
     async def _change(self, make: Callable[[], list[Write]], path: str = "") -> None:

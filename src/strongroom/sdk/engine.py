@@ -13,7 +13,8 @@ from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Caller, Op, Request, Re
 from strongroom.sdk.storage import Storage, Write
 
 T = TypeVar("T")
-Publish = Callable[[Sequence[Write], Mapping[str, int]], Awaitable[None]]
+Trust = Mapping[str, Sequence[bytes]]  # a name of the mount's own -> certificates (DER); an empty list takes it off
+Publish = Callable[[Sequence[Write], Mapping[str, int], Trust], Awaitable[None]]
 
 
 class NoArgs(msgspec.Struct, frozen=True):
@@ -46,7 +47,9 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     token_type: str = "default-service"  # of an auth mount
     offload: Callable[[Callable[[], Any]], Awaitable[Any]] = run_inline  # runs CPU-heavy work off the loop
     fetch: Fetch = nowhere  # HTTP to the outside
-    publish: Publish | None = None  # ``storage.commit`` for what doors go by (see ``ClientTrust``); None: plain commit
+    # ``storage.commit(writes, expect)`` that also tells the doors which TLS client certificates the mount goes by: they
+    # ask their clients for one while any mount trusts any. None where there are no doors.
+    publish: Publish | None = None
     databases: Databases = NoDatabases()
     password: Callable[[str], Awaitable[str]] = no_password  # (name of a password policy) -> a fresh password
 
@@ -136,13 +139,6 @@ class RequestRenewableAuth(Protocol):
 
     async def renew_from(self, auth: Auth, request: Request) -> Auth:
         """The same login with today's TTLs; raises ``VaultError`` if it would not be granted any more."""
-
-
-class ClientTrust(Protocol):
-    """An auth method that goes by TLS client certificates. Doors ask for one while some method names a trust."""
-
-    async def client_trust(self) -> Sequence[bytes]:
-        """Certificates (DER) that a client's may be or lead to. What changes them is committed by ``Mount.publish``."""
 
 
 class Initializing(Protocol):

@@ -171,8 +171,8 @@ class VaultNode:
     async def _new_settings(self) -> None:
         settings = self._vault.core.space().settings
         trust = self._settings.client_trust
-        with contextlib.suppress(VaultError):  # what one mount cannot tell must not stop every request
-            trust = await client_trust(self._vault.core.spaces.values())
+        with contextlib.suppress(VaultError):  # a note that cannot be read must not stop every request
+            trust = await client_trust(self._vault.core.barrier)
         proxied = {one.client_cert_header for one in self._config.listeners if one.client_cert_header}
         self._settings = DoorSettings(
             kept_headers=KEPT_HEADERS | proxied | frozenset(settings.audited_headers),
