@@ -16,7 +16,7 @@ def check_name(name: str, what: str) -> str:
     """``name`` if it may be the name of an entity or group.
 
     Raises:
-        BadRequest: too long, with outer blanks, control or invisible characters, a leading slash, or not in normal form C.
+        BadRequest: too long, outer blanks, control or invisible characters, a leading slash, not in normal form C.
     """
     if len(name) > MAX_NAME:
         raise BadRequest(f"the {what} name is longer than {MAX_NAME} characters")
