@@ -13,6 +13,7 @@ NAMES = (
     "http_write",
     "operations",
     "embedded_read",
+    "audit_cost",
     "floor",
     "startup",
     "memory",
