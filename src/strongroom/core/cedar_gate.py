@@ -36,7 +36,7 @@ class CedarGate:
 
     def __init__(self, space: Any, language: CedarLanguage) -> None:
         self._space = space  # a Namespace
-        self.store = CedarStore(space.storage, space.id, language)
+        self.store = CedarStore(space.storage, space.id, language, space.parts.offload)
         self._generation = 0  # of what is remembered
         self._callers: dict[str, _Who] = {}
         self._decided: dict[tuple[_Who, Op, str], Mapping[str, Any]] = {}  # what came of both, for plain requests

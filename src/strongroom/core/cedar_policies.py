@@ -4,7 +4,7 @@ The key ``ns/<ns>/cedar-epoch`` moves with every change of one, beside the names
 Cedar policies has no such key and is asked for nothing else, and a change of mounts reads no policy again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from strongroom.sdk.policy import Asked, Circumstances, Principal, Verdict
 from strongroom.sdk.request import Caller, Op
 from strongroom.sdk.storage import Storage, Write
 
+_LONG = 8192  # characters of a policy whose check takes milliseconds
 _MAX_SHOWN = 20  # failed tests that an error names
 
 
@@ -49,11 +50,18 @@ class CedarLanguage(Protocol):
 class CedarStore:
     """Cedar policies by name."""
 
-    def __init__(self, storage: Any, namespace: str, language: CedarLanguage) -> None:
+    def __init__(
+        self,
+        storage: Any,
+        namespace: str,
+        language: CedarLanguage,
+        offload: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> None:
         self._storage: Storage = storage
         self._sealed = storage
         self._ns = namespace
         self.language = language
+        self._offload = offload
         self._revision = 0
         self._set: CedarSet | None = None
         self._stale = False
@@ -113,7 +121,10 @@ class CedarStore:
         Raises:
             BadRequest: it does not fit (``<policy>#<n>`` and the line are named), or an expectation is not met.
         """
-        self.language.check(name, text)
+        if len(text) > _LONG:  # other requests do not wait for it
+            await self._offload(lambda: self.language.check(name, text))
+        else:
+            self.language.check(name, text)
         stored = await self.get(name)
         if tests is None:
             tests = stored.tests if stored is not None else ""

@@ -114,6 +114,22 @@ async def test_a_change_of_mounts_parses_no_policy_again(world: World, monkeypat
     assert built == []
 
 
+async def test_a_long_policy_is_checked_where_no_request_waits(world: World):
+    offloaded: list[int] = []
+
+    async def offload(work: Any) -> Any:
+        offloaded.append(1)
+        return work()
+
+    world.space.cedar.store._offload = offload
+    await cedar(world, PERMIT)
+    assert offloaded == []
+    await cedar(world, PERMIT + "\n// " + "x" * 10_000)
+    assert offloaded == [1]
+    with pytest.raises(AssertionError, match="p#2"):
+        await cedar(world, PERMIT + "permit();" + " " * 10_000)
+
+
 # --- beside ACL policies
 
 
