@@ -10,6 +10,7 @@ import msgspec
 
 from strongroom.core.core import Core, CoreConfig
 from strongroom.core.identity.engine import IdentityEngine
+from strongroom.core.lease_tallies import Tallies
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
 from strongroom.core.rate_windows import Windows
@@ -32,6 +33,7 @@ from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.databases import AsyncpgDatabases
 from strongroom.vault.outside import Outside
 from strongroom.vault.stores import WholeStore, open_backend
 
@@ -92,6 +94,7 @@ def assemble(
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
     windows: Windows | None = None,
+    tallies: Tallies | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -104,6 +107,7 @@ def assemble(
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
         windows: where rate limits count requests; likewise.
+        tallies: where lease-count quotas keep their numbers; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -151,6 +155,8 @@ def assemble(
         offload=offload,
         fetch=Outside(outward or offload, config.allowed_private_hosts),
         windows=windows,
+        databases=AsyncpgDatabases(),
+        tallies=tallies,
     )
     core.lockout = lockout
     spaces["core"] = core

@@ -133,6 +133,12 @@ class AuditSwitch:
         if self._open is not None:
             await self._open.checkpoint()
 
+    async def rotate(self) -> None:
+        """As ``reopen``; the checkpoint that begins a new file then names all writers. Raises AuditFailed."""
+        if self._open is not None:
+            await self._open.recall()
+        self.reopen()
+
     def reopen(self) -> None:
         """Open every target anew (SIGHUP): also those that only the sealed node writes to.
 
@@ -159,6 +165,11 @@ class AuditSwitch:
     def failures(self) -> int:
         """Records that a device did not take, for the metrics."""
         return sum(d.failures for d in (self._open or self._sealed).devices)
+
+    @property
+    def failures_by_device(self) -> dict[str, int]:
+        """The same for each enabled device; none of a sealed node, whose devices have no names."""
+        return {d.entry.path: d.failures for d in self._open.devices} if self._open is not None else {}
 
 
 _PLAIN = Rules()
