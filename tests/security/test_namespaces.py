@@ -87,6 +87,8 @@ async def belongings(world: World) -> dict[str, str]:
     mounts = (await world.ok("GET", "sys/mounts", **at))["data"]
     methods = (await world.ok("GET", "sys/auth", **at))["data"]
     lent = await world.ok("GET", "lend/creds/x", **at)
+    refused = await world.raw("GET", "secret/data/x", token=created["client_token"], **at)
+    denial = re.findall(rb"X-Strongroom-Denial: (\S+)", refused.headers)[0].decode()
     person = (await world.ok("POST", "identity/entity", {"name": "victim-person"}, **at))["data"]["id"]
     group = (await world.ok("POST", "identity/group", {"name": "victim-group"}, **at))["data"]["id"]
     alias = {"name": "victim-alias", "canonical_id": person, "mount_accessor": methods["userpass/"]["accessor"]}
@@ -113,6 +115,7 @@ async def belongings(world: World) -> dict[str, str]:
         "mount accessor": mounts["victim-mount/"]["accessor"],
         "mount uuid": mounts["victim-mount/"]["uuid"],
         "auth accessor": methods["userpass/"]["accessor"],
+        "denial": denial,
         "entity": person,
         "entity name": "victim-person",
         "group": group,
@@ -254,6 +257,7 @@ async def test_the_ids_of_that_test_do_open_something_at_home(world: World) -> N
         "wrapping accessor": ("POST", "auth/token/lookup-accessor", "accessor"),
         "lease": ("POST", "sys/leases/lookup", "lease_id"),
         "token's lease": ("POST", "sys/leases/lookup", "lease_id"),
+        "denial": ("POST", "sys/policies/explain", "denial"),
     }
     for kind, (method, path, field) in asks.items():
         assert await world.status(method, path, {field: owned[kind]}, **at) == 200, kind
@@ -452,3 +456,13 @@ async def test_sec_cve_2026_40264_a_mount_s_audit_settings_are_of_its_namespace(
     for name in ("", "thief"):
         await world.ok("POST", "kv/a", {"k": f"needle-of-{name or 'root'}"}, **inside(name))
     assert {*re.findall(r"needle-of-(\w+)", (tmp_path / "a.log").read_text())} == clear
+
+
+async def test_a_denial_is_explained_where_the_policies_of_the_refused_live(world: World) -> None:
+    await world.policy("p", **{"victim/secret/data/a": ["list"]})
+    token = await world.token(policies=["p"])
+    refused = await world.raw("GET", "secret/data/a", token=token, **inside("victim"))
+    denial = re.findall(rb"X-Strongroom-Denial: (\S+)", refused.headers)[0].decode()
+    told = (await world.ok("POST", "sys/policies/explain", {"denial": denial}))["data"]
+    assert (told["path"], told["allowed"], told["policies"]) == ("victim/secret/data/a", False, ["default", "p"])
+    assert await world.status("POST", "sys/policies/explain", {"denial": denial}, **inside("victim")) == 400

@@ -269,10 +269,12 @@ class Core:
         return response
 
     def _denied(self, call: Call, error: VaultError) -> None:
-        """Give a refusal the id by which ``sys/policies/explain`` knows it."""
-        space = self.spaces.get(call.request.namespace)
+        """Give a refusal the id by which ``sys/policies/explain`` of the caller's namespace knows it."""
+        request, caller = call.request, call.caller
+        space = self.spaces.get(request.namespace if caller is None else caller.namespace)
         if space is not None:
-            error.headers = {DENIAL: space.denials.seal(call)}
+            below = request.namespace_path.removeprefix(space.path)
+            error.headers = {DENIAL: space.denials.seal(call, below)}
 
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""

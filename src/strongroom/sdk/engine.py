@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -75,13 +76,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def compile(self) -> re.Pattern[str]:
         """The pattern as a regular expression with one named group per field."""
-        parts = re.split(r"(\{\w+(?:\.\.\.)?\})", self.pattern)
-        rest = ".*" if self.rest_may_be_empty else ".+"
-        out = ""
-        for part in parts:
-            field = re.fullmatch(r"\{(\w+)(\.\.\.)?\}", part)
-            out += f"(?P<{field[1]}>{rest if field[2] else '[^/]+'})" if field else re.escape(part)
-        return re.compile(out)
+        return _compiled(self.pattern, ".*" if self.rest_may_be_empty else ".+")
+
+
+@lru_cache(maxsize=2048)  # mounts of one type share theirs
+def _compiled(pattern: str, rest: str) -> re.Pattern[str]:
+    out = ""
+    for part in re.split(r"(\{\w+(?:\.\.\.)?\})", pattern):
+        field = re.fullmatch(r"\{(\w+)(\.\.\.)?\}", part)
+        out += f"(?P<{field[1]}>{rest if field[2] else '[^/]+'})" if field else re.escape(part)
+    return re.compile(out)
 
 
 class Match(msgspec.Struct, frozen=True):

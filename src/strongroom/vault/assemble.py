@@ -28,6 +28,7 @@ from strongroom.policy.lint import lint
 from strongroom.policy.templating import render
 from strongroom.sdk.engine import Call, Engine, Mount, run_inline
 from strongroom.sdk.policy import Question
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
@@ -113,8 +114,14 @@ def assemble(
     def space(namespace: str) -> Any:
         return spaces["core"].space(namespace)
 
+    shared: list[System] = []  # it keeps nothing of a namespace, so one serves all but the root's
+
     def system(mount: Mount) -> Engine:
-        return System(spaces["core"], mount)
+        if mount.namespace == ROOT_NAMESPACE:
+            return System(spaces["core"], mount)
+        if not shared:
+            shared.append(System(spaces["core"], mount))
+        return shared[0]
 
     def token(mount: Mount) -> Engine:
         return TokenEngine(mount, space)

@@ -19,6 +19,7 @@ from strongroom.core.identity.records import (
     pair_of,
 )
 from strongroom.errors import Conflict
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
 MAX_WRITES = 60  # of the 64 of a commit; the epoch takes one
@@ -33,6 +34,13 @@ class IdentityStore:
         self.keys = Keys(layout.identity_prefix(namespace))
         self._hash = hash_text
         self.on_change: Callable[[], None] = _nothing  # told at once; other processes see the epoch
+
+    def leaves(self, what: str, value: bytes = b"1") -> list[Write]:
+        """The note that ``what`` ("entity-<id>") is gone and its rest is to be removed, where the tidying finds it."""
+        note = Write(self.keys.leaving + what, value)
+        if self.namespace == ROOT_NAMESPACE:
+            return [note]
+        return [note, Write(layout.UNFINISHED + self.namespace, b"1")]
 
     # -- read ----------------------------------------------------------------------------------------------------
 
