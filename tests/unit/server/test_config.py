@@ -217,7 +217,7 @@ def test_refused_with_its_place(tmp_path: Path, text: str, wanted: str) -> None:
     [
         ('audit "file" "x" { file_path = "/elsewhere/audit.log" }', 'audit device "x": file_path must lie inside'),
         ('audit "file" { path = "n" options { path = "../a" } }', 'audit device "n": file_path must name a file'),
-        ('audit "socket" "s" { address = "x" }', "no plug-in 'socket'"),
+        ('audit "pigeon" "s" { address = "x" }', "no plug-in 'pigeon'"),
         ('audit "file" "x" { file_path = "a" log_raw = true }', "log_raw is not supported"),
         ('audit "file" "x" { description = "no target" }', "file_path is required"),
         ('audit "file" "x" { file_path = "a" }', ""),
