@@ -1,6 +1,7 @@
 """hvac, the Python client of Vault, unchanged, against a real server process over LMDB."""
 
 import base64
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import requests
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, RateLimitExceeded, VaultDown
 
+from api_server_stub import REVIEWER, ApiServer
 from server_fixture import Server, running
 
 READ_APP = 'path "secret/data/app/*" { capabilities = ["read", "list"] }\npath "plain/*" { capabilities = ["read"] }'
@@ -315,6 +317,30 @@ def test_the_environment_names_server_and_token(server: Server, monkeypatch: pyt
     assert listed.status_code == 200 and "default" in listed.json()["data"]["keys"]
     bearer = {"Authorization": f"Bearer {server.token}"}
     assert requests.get(f"{server.address}/v1/auth/token/lookup-self", headers=bearer, timeout=10).status_code == 200
+
+
+def test_kubernetes(client: hvac.Client, server: Server) -> None:
+    """Against a stub that speaks TokenReview (it is no Kubernetes)."""
+    api = ApiServer(time.time)
+    api.create("prod", "web")
+    with api.serve() as url:
+        client.sys.enable_auth_method("kubernetes")
+        method = client.auth.kubernetes
+        method.configure(url, token_reviewer_jwt=REVIEWER, disable_local_ca_jwt=True)
+        assert method.read_config()["kubernetes_host"] == url and REVIEWER not in str(method.read_config())
+        method.create_role("web", "web", "prod", policies="app", ttl="5m", audience="vault")
+        assert method.list_roles()["keys"] == ["web"] and method.read_role("web")["token_policies"] == ["app"]
+        login = anonymous(server)
+        answer = login.auth.kubernetes.login("web", api.token("prod", "web"))
+        assert answer["auth"]["metadata"]["service_account_name"] == "web" and login.is_authenticated()
+        assert login.auth.token.renew_self()["auth"]["lease_duration"] == 300
+        with pytest.raises(InvalidRequest):
+            anonymous(server).auth.kubernetes.login("web", api.token("prod", "mail"))
+        del api.accounts["prod", "web"]
+        with pytest.raises(Forbidden):
+            login.auth.token.renew_self()
+        method.delete_role("web")
+        client.sys.disable_auth_method("kubernetes")
 
 
 def test_quotas(client: hvac.Client, secret: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,18 @@ def test_a_quota_of_an_embedded_vault() -> None:
         assert refused.value.retry_after == 10
         clock.tick(10)
         assert vault.read("cubbyhole/a") is not None
+
+
+def test_sec_a6_the_number_of_leases_is_one_for_all_workers(tmp_path: Path) -> None:
+    """Creations race on three workers: the quota is filled to the last place and never over."""
+    with running(tmp_path, workers=3) as server:
+        fields = {"max_leases": 20, "path": "auth/token"}
+        assert server.call("POST", "sys/quotas/lease-count/q", fields)[0] == 204
+
+        def create(_: int) -> int:
+            return server.call("POST", "auth/token/create", {"ttl": "1h"})[0]
+
+        with ThreadPoolExecutor(8) as pool:
+            tried = list(pool.map(create, range(60)))
+        assert sorted(tried) == [200] * 20 + [429] * 40
+        assert server.call("GET", "sys/quotas/lease-count/q")[1]["data"]["counter"] == 20

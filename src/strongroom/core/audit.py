@@ -224,6 +224,11 @@ class Audit(Trail):
                 if device.chain is not None and other.chain is not None and target(device) == target(other):
                     device.chain.followed = (*device.chain.followed, other.chain)
 
+    async def recall(self) -> None:
+        """Read how far the other processes' chains have come, for the checkpoint that begins a new file."""
+        with contextlib.suppress(VaultError):
+            await self._recall(self.devices)
+
     async def _recall(self, devices: Iterable[Device]) -> None:
         for device in devices:
             if device.chain is not None:

@@ -12,10 +12,13 @@ import msgspec
 from strongroom.core import layout
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.policies import StoredPolicy
+from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Match
 from strongroom.sdk.policy import Asked, Circumstances, Principal, Verdict
 from strongroom.sdk.request import Caller, Op
 from strongroom.sdk.storage import Storage, Write
+
+_MAX_SHOWN = 20  # failed tests that an error names
 
 
 class CedarSet(Protocol):
@@ -29,6 +32,9 @@ class CedarLanguage(Protocol):
 
     def check(self, name: str, text: str) -> None:
         """Raises BadRequest with ``<policy>#<n>`` and line if ``text`` is no policy that fits the schema."""
+
+    def unmet(self, name: str, text: str, tests: str) -> list[str]:
+        """The expectations ``tests`` that the policy alone does not meet, a sentence each. Raises BadRequest."""
 
     def build(self, texts: Mapping[str, str], before: Any) -> CedarSet:
         """The set of stored policies; unreadable ones deny. ``before`` is the set that it replaces, or None."""
@@ -97,16 +103,24 @@ class CedarStore:
             names += page
         return names
 
-    async def put(self, name: str, text: str, now: float) -> None:
-        """Store a policy that fits the schema.
+    async def put(self, name: str, text: str, now: float, *, tests: str | None = None) -> None:
+        """Store a policy that fits the schema and meets its tests.
+
+        Args:
+            tests: expectations (``policy/cedar/expectations.py``) that replace those stored with the policy, and that
+                every later text must meet too; None keeps them.
 
         Raises:
-            BadRequest: it does not; ``<policy>#<n>`` and the line are named.
+            BadRequest: it does not fit (``<policy>#<n>`` and the line are named), or an expectation is not met.
         """
         self.language.check(name, text)
         stored = await self.get(name)
+        if tests is None:
+            tests = stored.tests if stored is not None else ""
+        if tests and (failed := self.language.unmet(name, text, tests)):
+            raise BadRequest("the policy fails its tests, nothing was stored", *failed[:_MAX_SHOWN])
         version = stored.version + 1 if stored is not None else 1
-        value = msgspec.json.encode(StoredPolicy(text=text, modified=now, version=version))
+        value = msgspec.json.encode(StoredPolicy(text=text, modified=now, version=version, tests=tests))
         await self._commit(Write(layout.cedar(self._ns, name), value))
 
     async def delete(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """The vault at work: sealed or unsealed, its namespaces, its pipeline. ``vault.assemble`` puts one together."""
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -9,9 +10,13 @@ import msgspec
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
 from strongroom.core.denials import HEADER as DENIAL
+from strongroom.core.expiry import Duty, run
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
-from strongroom.core.leases import LeaseStep
+from strongroom.core.leader import Leader
+from strongroom.core.lease_limit import LeaseLimit
+from strongroom.core.lease_step import LeaseStep
+from strongroom.core.lease_tallies import ProcessTallies, Tallies
 from strongroom.core.mounts import Kinds, MountLimits
 from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
@@ -29,6 +34,7 @@ from strongroom.core.visible import VisibleLists
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
+from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.engine import Call, Engine, Mount
 from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.paths import sanitised
@@ -115,7 +121,10 @@ class Core:
         offload: Callable[[Callable[[], Any]], Any],
         fetch: Fetch = nowhere,
         windows: Windows | None = None,
+        databases: Databases = NoDatabases(),
+        tallies: Tallies | None = None,
     ) -> None:
+        self.databases = databases
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
         self.now, self.offload, self.fetch = now, offload, fetch
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
@@ -133,7 +142,9 @@ class Core:
         self._guards = list(guards)
         self.lockout: Any = None
         self.rate_limit = RateLimit(self.space, now, windows=windows)
-        self._limited: set[str] = set()  # ids of the namespaces that have rate limits
+        self._tallies: Tallies = tallies if tallies is not None else ProcessTallies()
+        self._rated: set[str] = set()  # ids of the namespaces that have rate limits
+        self._counted: set[str] = set()  # and of those that have lease-count quotas
         mount = Mount(path="sys/", storage=NoStorage(), now=now, type="system")
         engine = system(self, mount)
         self._sealed_router = Router(
@@ -152,15 +163,16 @@ class Core:
         rates = self.rate_limit.knowing(tokens.check)
         steps: list[Any] = [
             SealStep(self),
-            *([rates] if self._limited else []),
+            *([rates] if self._rated else []),
             Parse(),
-            *([RoleLimit(rates)] if self._limited else []),
+            *([RoleLimit(rates)] if self._rated else []),
             TokenCheck(tokens),
             Facts(),
             *self._guards,
             Policies(lambda ns: self.space(ns).policies),
             VisibleLists(self.space),
             *self._custom,
+            *([LeaseLimit(self.space)] if self._counted else []),
             tokens,
             LeaseStep(self.space),
             Wrapping(self.space),
@@ -171,13 +183,14 @@ class Core:
     @property
     def limits_rates(self) -> bool:
         """Whether any namespace has a rate limit."""
-        return bool(self._limited)
+        return bool(self._rated)
 
-    def _now_limited(self, namespace: str, has: bool) -> None:
-        """A vault without rate limits spends no time on them: their steps come and go with the first and the last."""
-        before = bool(self._limited)
-        (self._limited.add if has else self._limited.discard)(namespace)
-        if bool(self._limited) is not before:
+    def _now_limited(self, namespace: str, rates: bool, leases: bool) -> None:
+        """A vault without quotas spends no time on them: their steps come and go with the first and the last."""
+        before = bool(self._rated), bool(self._counted)
+        for which, has in ((self._rated, rates), (self._counted, leases)):
+            (which.add if has else which.discard)(namespace)
+        if (bool(self._rated), bool(self._counted)) != before:
             self.pipeline = self._pipeline()
 
     def add_handler(self, handler: Any) -> None:
@@ -359,7 +372,10 @@ class Core:
                 now=self.now,
                 offload=self.offload,
                 fetch=self.fetch,
+                tallies=self._tallies,
                 limited=self._now_limited,
+                databases=self.databases,
+                leader=Leader(barrier, os.uname().nodename, self.now),
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)
@@ -387,12 +403,14 @@ class Core:
         if self.barrier is None:
             return
         await self.audit.sealed()
+        self.databases.close()
         self.barrier = None
         self.spaces = {}
         self._directory = None
         self.cluster = None
         self.attempts.clear()
-        self._limited.clear()
+        self._rated.clear()
+        self._counted.clear()
         self.pipeline = self._pipeline()
         await self.keeper.seal()
 
@@ -420,10 +438,26 @@ class Core:
         """Expire and finish what is due, and count encryptions; how many things were done."""
         if self.barrier is None:
             return 0
+        return await run(await self.duties())
+
+    async def duties(self) -> list[tuple[str, Duty]]:
+        """What is to be expired and finished now, by name, to be run side by side; see core/expiry.py."""
+        if self.barrier is None:
+            return []
+        await self._count_if_due()
+        found = await self.space().expiry.duties()  # of all namespaces
+        if await self.removals.any():
+            found.append(("namespaces", self.removals.tidy))
+        for space in self.spaces.values():
+            for uuid, engine in space.mounts.engines():
+                if (finish := getattr(engine, "finish", None)) is not None:
+                    found.append((f"finish:{uuid}", finish))
+        return found
+
+    async def _count_if_due(self) -> None:
         if self.now() >= self._next_count:
             self._next_count = self.now() + MAINTAIN_EVERY
             await self.count_encryptions()
-        return await self.space().tidy() + await self.removals.tidy()
 
     async def count_encryptions(self) -> None:
         """Write back how often this process used the barrier's key, and rotate it if that is due."""

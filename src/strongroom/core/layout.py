@@ -7,6 +7,8 @@ SEAL_KEYRING_KEY = "core/seal/keyring-key"  # the keyring key under the root key
 KEYRING = "core/keyring"  # the terms under the keyring key
 CLUSTER = "core/cluster"
 UNFINISHED = "core/unfinished/"  # <nsid>: work in a namespace that tidying must finish
+LEADER = "core/leader"  # see core/leader.py
+LEADER_BEAT = "core/leader-beat"
 AUDIT_TARGETS = "core/audit-targets"  # clear
 
 LAYOUT_VERSION = 1  # of core/format

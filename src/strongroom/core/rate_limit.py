@@ -51,7 +51,10 @@ class RateLimit:
         Unmarked if the head does not tell which quota applies; it is then counted in the pipeline.
         """
         try:
-            match, path = self._space(request.namespace).mounts.router.match(request.op, request.path)
+            space = self._space(request.namespace)
+            if request.namespace_path or (space.has_children and not space.serves(request.path)):
+                return request  # which namespace it is for is not known yet
+            match, path = space.mounts.router.match(request.op, request.path)
         except VaultError:
             return request
         headers: dict[str, str] = {}
@@ -116,6 +119,11 @@ class RateLimit:
         Raises Sealed for a namespace that is not there.
         """
         space = self._space(request.namespace)
+        for namespace in space.ancestors:
+            above = self._space(namespace)
+            below = space.path.removeprefix(above.path)
+            if above.rates and not exempt(below + path, above.settings.quotas.config):
+                yield above.rates, Place(below, below + mount if mount else "", below + path)
         if space.rates and not exempt(path, space.settings.quotas.config):
             yield space.rates, Place("", mount, path)
 

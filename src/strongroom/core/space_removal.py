@@ -44,6 +44,10 @@ class Removals:
             except VaultError:
                 return False
 
+    async def any(self) -> bool:
+        """Whether there is unfinished work."""
+        return bool(await self._storage.list(layout.UNFINISHED, limit=1))
+
     async def tidy(self, *, limit: int = 16) -> int:
         """One step for each namespace with unfinished work until ``limit`` things were done; how many were."""
         done = 0

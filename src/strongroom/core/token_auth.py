@@ -16,8 +16,9 @@ from strongroom.sdk.engine import Call
 from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Response
 from strongroom.sdk.token_fields import address_within
 
+ACCESSOR = "accessor"  # note of a login: the accessor that its token gets, and what is stored along with it
 _ELSEWHERE = "a token has its cubbyhole in its own namespace"
-_SPENT = "spent"  # note of a call that took a token's last use: the token
+SPENT = "spent"  # note of a call that took a token's last use: the token
 
 
 class TokenCheck:
@@ -34,7 +35,7 @@ class TokenAuth:
     """Handler: Auth -> token once the route is done; its ``check`` is the step before the route."""
 
     special_only = True  # see Pipeline
-    log_note = _SPENT
+    log_note = SPENT
 
     def __init__(self, namespace: Callable[[str], Namespace]) -> None:
         self._namespace = namespace
@@ -91,7 +92,7 @@ class TokenAuth:
         if not await tokens.spend(found.id):
             raise PermissionDenied
         if found.entry.num_uses == 1:
-            call.notes[_SPENT] = found
+            call.notes[SPENT] = found
 
     async def post_route(self, call: Call, response: Response) -> Response:
         auth = response.auth
@@ -103,7 +104,7 @@ class TokenAuth:
 
     async def log(self, call: Call, outcome: Response | BaseException) -> None:
         """The last use is over: end the token and what hangs on it."""
-        spent: Found | None = call.notes.pop(_SPENT, None)
+        spent: Found | None = call.notes.pop(SPENT, None)
         if spent is not None:
             await self._namespace(spent.caller.namespace).end_token(spent.id)
 
@@ -132,8 +133,9 @@ class TokenAuth:
             entity = await space.identity.logins.entity(mount, auth.alias, auth.alias_metadata, auth.group_aliases)
             entity_id = entity.id
         place = call.match.mount_path.removeprefix("auth/").rstrip("/").replace("/", "-")
+        name, extra = call.notes.get(ACCESSOR, ("", ()))
         entry = TokenEntry(
-            accessor="",
+            accessor=name,
             policies=policies,
             path=call.request.path,
             display_name=f"{place}-{auth.display_name}" if auth.display_name else place,
@@ -154,7 +156,7 @@ class TokenAuth:
             private=auth.private,
             namespace=space.id,
         )
-        token, entry = await store(space.tokens, entry)
+        token, entry = await store(space.tokens, entry, extra=extra)
         shown = await shown_auth(space, entry, token)
         return msgspec.structs.replace(response, auth=shown, warnings=(*response.warnings, *warnings))
 

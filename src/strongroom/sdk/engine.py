@@ -6,7 +6,8 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from strongroom.errors import VaultError
+from strongroom.errors import BadRequest, VaultError
+from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Caller, Op, Request, Response
 from strongroom.sdk.storage import Storage, Write
@@ -22,6 +23,11 @@ class NoArgs(msgspec.Struct, frozen=True):
 async def run_inline(work: Callable[[], T]) -> T:
     """The ``offload`` of a vault without a loop: slow CPU work runs where it is called."""
     return work()
+
+
+async def no_password(policy: str) -> str:
+    """The ``password`` of an engine outside a vault: there are no policies."""
+    raise BadRequest("password policy not found")
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +47,8 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     offload: Callable[[Callable[[], Any]], Awaitable[Any]] = run_inline  # runs CPU-heavy work off the loop
     fetch: Fetch = nowhere  # HTTP to the outside
     publish: Publish | None = None  # ``storage.commit`` for what doors go by (see ``ClientTrust``); None: plain commit
+    databases: Databases = NoDatabases()
+    password: Callable[[str], Awaitable[str]] = no_password  # (name of a password policy) -> a fresh password
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +150,27 @@ class Initializing(Protocol):
 
     async def initialize(self) -> None:
         """Runs after the mount entry is stored and before the mount answers. Must be safe to run twice."""
+
+
+class RenewableSecrets(Protocol):
+    """An engine that has a say when a lease of its secrets is renewed."""
+
+    async def renew_lease(self, lease_private: Mapping[str, Any], expires: float) -> None:
+        """Let the secret live until ``expires`` (seconds since the Unix epoch); raises ``VaultError`` to refuse."""
+
+
+class Finishing(Protocol):
+    """An engine with work to finish that requests left behind."""
+
+    async def finish(self) -> int:
+        """Called about once a second, by one process of all. Does little at a time; how many things were done."""
+
+
+class Closing(Protocol):
+    """An engine that holds more than memory."""
+
+    def close(self) -> None:
+        """Let go of it: the mount is gone, is being rebuilt, or the vault is being sealed."""
 
 
 class Handler:

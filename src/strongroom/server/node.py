@@ -38,6 +38,10 @@ class Node(Protocol):
     def audit_failures(self) -> int:
         """Records that a device did not take, since this process began."""
 
+    @property
+    def audit_device_failures(self) -> Mapping[str, int]:
+        """The same for each audit device, by its path."""
+
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
 
@@ -98,6 +102,7 @@ class Host(Protocol):
 
     lockouts: Any  # core.lockout.Counters, shared by all workers
     windows: Any  # core.rate_windows.Windows, likewise
+    tallies: Any  # core.lease_tallies.Tallies, likewise
 
     def metrics_text(self) -> bytes:
         """Prometheus text of the whole server (all workers)."""

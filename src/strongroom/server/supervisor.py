@@ -28,8 +28,8 @@ from strongroom.server.flights import join
 from strongroom.server.host_writer import KINDS, HostWriter
 from strongroom.server.listeners import Opened, close_all, open_all
 from strongroom.server.logs import Log
+from strongroom.server.tallies import EXTRA
 from strongroom.server.watch import EVERY, Watch, waits_for_disk
-from strongroom.server.windows import SHARED
 
 DEFAULT_NODE = "strongroom.server.vault_node:open_node"
 _READY_WAIT = 60.0  # seconds for a worker to start and take a role
@@ -102,7 +102,7 @@ class Supervisor:
     async def _run(self) -> int:
         self._lock, self._stopped = asyncio.Lock(), asyncio.Event()
         rows = self.slots * 3 + 8
-        board = Board.make(rows, SHARED)
+        board = Board.make(rows, EXTRA)
         self._board, self._rows = board, list(range(rows))
         try:
             self._harden()

@@ -42,20 +42,26 @@ class SharedWindows:
             fcntl.lockf(self._fd, fcntl.LOCK_UN, _BUCKET, self._start + bucket)
 
     def _take(self, name: bytes, bucket: int, now: float, limit: Limit) -> Taken:
-        window, at, worth = None, bucket, (3.0, 0.0)
-        for n, (key, end, until, used) in enumerate(_SLOT.iter_unpack(self._memory[bucket : bucket + _BUCKET])):
-            if key == name:
-                window, at = Window(end, used, until), bucket + n * SLOT
-                break
-            mine = _worth(key, end, until, used, now)
-            if mine < worth:
-                at, worth = bucket + n * SLOT, mine
-        window, taken = after_request(window, now, limit)
+        slots = bytes(self._memory[bucket : bucket + _BUCKET])
+        found = slots.find(name)
+        if found >= 0 and not found % SLOT:
+            at = bucket + found
+            _, end, until, used = _SLOT.unpack_from(slots, found)
+            window, taken = after_request(Window(end, used, until), now, limit)
+        else:
+            at = bucket + _victim(slots, now) * SLOT
+            window, taken = after_request(None, now, limit)
         self._memory[at : at + 16] = _FREE  # a writer that dies midway leaves a free slot
         slot = _SLOT.pack(name, window.end, window.blocked_until, window.used)
         self._memory[at + 16 : at + SLOT] = slot[16:]
         self._memory[at : at + 16] = name
         return taken
+
+
+def _victim(slots: bytes, now: float) -> int:
+    """The slot of a bucket whose loss matters least."""
+    worth = [_worth(key, end, until, used, now) for key, end, until, used in _SLOT.iter_unpack(slots)]
+    return worth.index(min(worth))
 
 
 def _worth(key: bytes, end: float, until: float, used: int, now: float) -> tuple[float, float]:

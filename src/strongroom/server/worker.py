@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,10 +41,11 @@ from strongroom.server.listeners import BACKLOG
 from strongroom.server.lockouts import SharedCounters
 from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
+from strongroom.server.tallies import EXTRA, SharedTallies
 from strongroom.server.tls import context, load_files
 from strongroom.server.tls_clients import Asking, can_take_any
 from strongroom.server.watch import EVERY
-from strongroom.server.windows import SHARED, SharedWindows
+from strongroom.server.windows import SharedWindows
 
 _LARGE = 64 * 1024 * 1024  # bytes of anonymous memory that are worth a look
 _TRIM_EVERY = 10.0  # seconds
@@ -60,12 +61,17 @@ class HostSide:
         self._worker = worker
         self.lockouts = SharedCounters(worker.board, secret)
         self.windows = SharedWindows(worker.board, secret)
+        self.tallies = SharedTallies(worker.board, secret)
 
     def metrics_text(self) -> bytes:
-        return metrics.text(self._worker.board)
+        return metrics.text(self._worker.board, self._devices())
 
     def metrics_json(self) -> dict[str, Any]:
-        return metrics.as_json(self._worker.board)
+        return metrics.as_json(self._worker.board, devices=self._devices())
+
+    def _devices(self) -> Sequence[str]:
+        node = self._worker.node
+        return () if node is None else tuple(node.audit_device_failures)
 
     async def in_flight(self) -> dict[str, Any]:
         return await self._worker.others.listed()
@@ -366,6 +372,7 @@ class Worker:
         door = self.door
         assert door is not None
         known, failing, trim_at = 0, False, 0.0
+        by_device: Mapping[str, int] = {}
         while True:
             resident = numbers.resident()
             self.row.gauge(numbers.RESIDENT, resident)
@@ -374,6 +381,11 @@ class Worker:
                 self.row.audit_failed(failures - known)
                 if not failing:
                     self.log.error("an audit device takes no records: look at its target, and at sys/audit")
+            now_by_device = {} if self.node is None else dict(self.node.audit_device_failures)
+            if now_by_device != by_device:
+                for device, slot in numbers.device_slots(now_by_device).items():
+                    self.row.device_failed(slot, now_by_device[device] - by_device.get(device, 0))
+                by_device = now_by_device
             known, failing = failures, failures > known  # it sinks when a device goes
             if resident > _LARGE and door.now >= trim_at:
                 trim_at = door.now + _TRIM_EVERY
@@ -434,7 +446,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info(warning)
     module, _, name = args.node.partition(":")
     open_node = getattr(importlib.import_module(module), name)
-    board = Board(args.board, args.rows, SHARED)
+    board = Board(args.board, args.rows, EXTRA)
     channel = Channel(socket.socket(fileno=args.control))
     key_socket = socket.socket(fileno=args.key)
 

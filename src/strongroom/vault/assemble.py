@@ -10,6 +10,7 @@ import msgspec
 
 from strongroom.core.core import Core, CoreConfig
 from strongroom.core.identity.engine import IdentityEngine
+from strongroom.core.lease_tallies import Tallies
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
 from strongroom.core.rate_windows import Windows
@@ -31,6 +32,7 @@ from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.databases import AsyncpgDatabases
 from strongroom.vault.outside import Outside
 from strongroom.vault.stores import WholeStore, open_backend
 
@@ -91,6 +93,7 @@ def assemble(
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
     windows: Windows | None = None,
+    tallies: Tallies | None = None,
 ) -> Assembled:
     """A vault over ``backend``, sealed.
 
@@ -103,6 +106,7 @@ def assemble(
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
         windows: where rate limits count requests; likewise.
+        tallies: where lease-count quotas keep their numbers; likewise.
     """
     spaces: dict[str, Core] = {}
 
@@ -127,6 +131,7 @@ def assemble(
         configured=config.audit,
         required=config.audit_required,
         now=now,
+        space_of=space,
     )
     lockout = Lockout(now, counters=counters, config_of=functools.partial(_lockout_of, space))
     fields = {f: getattr(config, f) for f in CoreConfig.__struct_fields__}
@@ -143,6 +148,8 @@ def assemble(
         offload=offload,
         fetch=Outside(outward or offload, config.allowed_private_hosts),
         windows=windows,
+        databases=AsyncpgDatabases(),
+        tallies=tallies,
     )
     core.lockout = lockout
     spaces["core"] = core

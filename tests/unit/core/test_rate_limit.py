@@ -264,3 +264,20 @@ async def test_the_head_of_a_message_is_counted_once(world: World) -> None:
     assert admit(head("sys/mounts/x")).admitted == {}
     await limit(world, "e", path="sys", group_by="entity_then_none")
     assert admit(head("sys/mounts/x")).admitted is None, "it is counted when the token was looked at"
+
+
+async def test_a_namespace_keeps_to_its_own_limits_and_to_those_above_it(world: World) -> None:
+    for name in ("ns1", "ns2"):
+        await world.ok("POST", f"sys/namespaces/{name}")
+        await world.ok("POST", f"{name}/sys/mounts/kv", {"type": "kv"})
+    await limit(world, path="kv")  # the root namespace's mount, and no other of that name
+    inside = {"headers": {"X-Vault-Namespace": "ns1"}}
+    assert await passed(world, "GET", "kv/a") == 1
+    assert await passed(world, "GET", "kv/a", **inside) == await passed(world, "GET", "ns1/kv/a") == 5
+    await world.ok("DELETE", "sys/quotas/rate-limit/q")
+    await world.ok("POST", "ns1/sys/quotas/rate-limit/own", {"rate": 1, "interval": "10s"})
+    assert await passed(world, "GET", "kv/a", **inside) == 1
+    assert await passed(world, "GET", "ns1/kv/a") == 0
+    assert await passed(world, "GET", "ns2/kv/a") == await passed(world, "GET", "kv/a") == 5
+    await limit(world, "all", path="")
+    assert await passed(world, "GET", "ns2/kv/a") == 1

@@ -12,7 +12,7 @@ from strongroom.server import worker as module
 from strongroom.server.board import Board
 from strongroom.server.control import Channel
 from strongroom.server.logs import Log
-from strongroom.server.windows import SHARED
+from strongroom.server.tallies import EXTRA
 from strongroom.server.worker import Worker
 
 
@@ -21,7 +21,7 @@ async def pair() -> AsyncIterator[tuple[Worker, Channel]]:
     """A worker and the supervisor's end of its channel."""
     ours, theirs = socket.socketpair()
     key, other = socket.socketpair()
-    board, log = Board.make(1, SHARED), os.open(os.devnull, os.O_WRONLY)
+    board, log = Board.make(1, EXTRA), os.open(os.devnull, os.O_WRONLY)
     worker, channel = Worker(Channel(theirs), key, board, 0, Log("off", fd=log)), Channel(ours)
     yield worker, channel
     for sock in (worker.channel, channel, key, other):

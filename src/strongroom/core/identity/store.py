@@ -32,6 +32,7 @@ class IdentityStore:
         self.storage, self.namespace, self.now = storage, namespace, now
         self.keys = Keys(layout.identity_prefix(namespace))
         self._hash = hash_text
+        self.on_change: Callable[[], None] = _nothing  # told at once; other processes see the epoch
 
     # -- read ----------------------------------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class IdentityStore:
 
         with contextlib.suppress(_NothingToDo):
             await commit_with_epoch(self.storage, self.namespace, writes, before=before, expect=expect)
+            self.on_change()
 
     async def claim(self, key: str, writes: Sequence[Write]) -> bool:
         """Commit what nobody can depend on yet, if ``key`` is free. False if it is taken."""
@@ -216,6 +218,10 @@ class IdentityStore:
             Write(f"{self.keys.parent_up}{group_id}/{parent_id}", value),
             Write(f"{self.keys.parent_down}{parent_id}/{group_id}", value),
         ]
+
+
+def _nothing() -> None:
+    """Nobody keeps anything."""
 
 
 class _NothingToDo(Exception):

@@ -9,7 +9,7 @@ from strongroom.core import layout
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.names import new_uuid
 from strongroom.core.namespace import Namespace
-from strongroom.core.quota_entry import GROUPINGS, Quota, Quotas, RateQuota
+from strongroom.core.quota_entry import GROUPINGS, LeaseQuota, Quota, Quotas, RateQuota
 from strongroom.core.router import Mounted
 from strongroom.core.settings import load_settings
 from strongroom.errors import BadRequest, NotFound, VaultError
@@ -68,6 +68,8 @@ class QuotaRoutes:
     def routes(self) -> tuple[Route, ...]:
         config = {Op.READ: self.read_config, Op.UPDATE: self.write_config}
         rate = {Op.READ: self.read_rate, Op.DELETE: self.delete_rate}
+        lease = {Op.READ: self.read_lease, Op.DELETE: self.delete_lease}
+        counts = {Op.UPDATE: self.write_lease}
         writes = {Op.UPDATE: self.write_rate}  # not strict: clients repeat the name, and expect 204 without a warning
         return (
             Route(pattern="quotas/config", ops=config, args=ConfigArgs, help="What goes for all rate limits."),
@@ -75,6 +77,15 @@ class QuotaRoutes:
             Route(pattern="quotas/rate-limit/{name}", ops=rate, args=NameArg, help="A rate limit."),
             Route(
                 pattern="quotas/rate-limit/{name}", ops=writes, args=RateArgs, strict=False, help="Set a rate limit."
+            ),
+            Route(pattern="quotas/lease-count/", ops={Op.LIST: self.list_leases}, help="The limits of leases."),
+            Route(pattern="quotas/lease-count/{name}", ops=lease, args=NameArg, help="A limit of leases."),
+            Route(
+                pattern="quotas/lease-count/{name}",
+                ops=counts,
+                args=LeaseArgs,
+                strict=False,
+                help="Set a limit of leases.",
             ),
         )
 
@@ -150,6 +161,37 @@ class QuotaRoutes:
     async def delete_rate(self, call: Call, args: NameArg) -> Response:
         await self._change(
             call, lambda quotas: msgspec.structs.replace(quotas, rates=_without(quotas.rates, args.name))
+        )
+        return Response()
+
+    # -- numbers of leases
+
+    async def list_leases(self, call: Call, args: NoArgs) -> Response:
+        return _listed(self._space(call).settings.quotas.leases)
+
+    async def read_lease(self, call: Call, args: NameArg) -> Response:
+        space = self._space(call)
+        quota = space.settings.quotas.leases.get(args.name)
+        if quota is None:
+            raise NotFound
+        counter = await space.lease_counter.count(quota)
+        return Response(data={**_shown(quota, "lease-count"), "max_leases": quota.max_leases, "counter": counter})
+
+    async def write_lease(self, call: Call, args: LeaseArgs) -> Response:
+        _check_type(args.type, "lease-count")
+        if not 0 < args.max_leases <= MAX_LEASES:
+            raise BadRequest("'max_leases' is invalid: it must be greater than 0")
+        quota = LeaseQuota(**self._place(call, args), max_leases=args.max_leases)
+
+        def change(quotas: Quotas) -> Quotas:
+            return msgspec.structs.replace(quotas, leases=_put(quotas.leases, quota))
+
+        await self._change(call, change)
+        return Response()
+
+    async def delete_lease(self, call: Call, args: NameArg) -> Response:
+        await self._change(
+            call, lambda quotas: msgspec.structs.replace(quotas, leases=_without(quotas.leases, args.name))
         )
         return Response()
 
