@@ -283,7 +283,8 @@ async def test_a_vault_without_an_outside_says_so() -> None:
 def test_the_servers_setting_comes_from_file_and_environment(tmp_path: Path) -> None:
     file = tmp_path / "server.hcl"
     file.write_text(
-        'storage "inmem" {}\nlistener "tcp" { tls_disable = true }\nallowed_private_hosts = ["*.corp.example", "10.0.0.0/8"]\n'
+        'storage "inmem" {}\nlistener "tcp" { tls_disable = true }\n'
+        'allowed_private_hosts = ["*.corp.example", "10.0.0.0/8"]\n'
     )
     assert load([str(file)], {}).allowed_private_hosts == ("*.corp.example", "10.0.0.0/8")
     environ = {"STRONGROOM_ALLOWED_PRIVATE_HOSTS": "localhost,idp.corp.example"}
