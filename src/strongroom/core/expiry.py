@@ -13,12 +13,16 @@ from strongroom.core.leader import Fenced, Leader, NotLeading
 from strongroom.core.lease_entry import TOKEN_GROUP, LeaseEntry, second
 from strongroom.core.leases import MAX_ATTEMPTS, Leases
 from strongroom.core.mounts import MountTable
+from strongroom.core.together import first_error, together
 from strongroom.core.tokens import Tokens
 from strongroom.errors import Unreachable, VaultError
 from strongroom.sdk.storage import Write
 
 Duty = Callable[[], Awaitable[int]]  # does a part; how many things were done, 0 = nothing is left for now
-SLICE = 15  # leases ended in one commit; each takes 4 writes of the 64
+Due = tuple[str, LeaseEntry, int]  # lease id, entry, revision
+SLICE = 60  # leases dealt with at a time
+_STALE = 60  # index entries dropped in one commit
+_COMMIT = 15  # leases ended in one commit; each takes 4 writes of the 64
 _FIRST, _LONGEST = 1.0, 60.0  # seconds that an unreachable mount is left alone, doubled each time
 _OLD = 12  # digits of a second
 
@@ -78,29 +82,40 @@ class Expiry:
         rows = await self._due(group, limit)
         if group == TOKEN_GROUP:
             await self._ending.end_tokens([lease.token for _, lease, _ in rows])
-            for start in range(0, len(rows), SLICE):  # also of tokens that were gone already
-                part = rows[start : start + SLICE]
-                await self._storage.commit([w for name, lease, _ in part for w in self._leases.keys.drop(name, lease)])
+            await self._drop(rows)  # also of tokens that were gone already
             return len(rows)
-        if rows:
-            await self._leader.hold()  # before anything is done outside
-        writes: list[Write] = []
-        for lease_id, lease, revision in rows:
-            try:
-                await self._leases.undo(lease)
-            except Unreachable as error:
-                await self._leases.failed(lease_id, lease, revision, error)
-                self._pause(group)
-                break
-            except VaultError as error:
-                await self._leases.failed(lease_id, lease, revision, error)
+        if not rows:
+            return 0
+        await self._leader.hold()  # before anything is done outside
+        gone, away = await self._undo(rows[:1])  # the first alone: its server may be away
+        if not away:
+            more, away = await self._undo(rows[1:])
+            gone += more
+        await self._drop(gone)
+        if away:
+            self._pause(group)
+            return 0
+        self._paused.pop(group, None)
+        return len(rows)
+
+    async def _undo(self, rows: list[Due]) -> tuple[list[Due], bool]:
+        """Let the engine take back leases, side by side: those that went, and whether its server is away."""
+        gone: list[Due] = []
+        away = False
+        outcomes = await together([self._leases.undo(lease) for _, lease, _ in rows])
+        for (lease_id, lease, revision), outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, VaultError):
+                away = away or isinstance(outcome, Unreachable)
+                await self._leases.failed(lease_id, lease, revision, outcome)
             else:
-                writes += self._leases.keys.drop(lease_id, lease)
-        else:
-            self._paused.pop(group, None)
-        if writes:
-            await self._storage.commit(writes)
-        return 0 if group in self._paused else len(rows)
+                gone.append((lease_id, lease, revision))
+        return gone, away
+
+    async def _drop(self, rows: list[Due]) -> None:
+        """Forget leases, in commits that share a flush."""
+        parts = [rows[start : start + _COMMIT] for start in range(0, len(rows), _COMMIT)]
+        drops = [[w for name, lease, _ in part for w in self._leases.keys.drop(name, lease)] for part in parts]
+        first_error(await together([self._storage.commit(writes) for writes in drops]))
 
     async def _remove(self) -> int:
         done = await self._ending.remove_mounts()
@@ -119,12 +134,12 @@ class Expiry:
         length = _FIRST if known is None else min(known[1] * 2, _LONGEST)
         self._paused[group] = self._now() + length, length
 
-    async def _due(self, group: str, limit: int) -> list[tuple[str, LeaseEntry, int]]:
+    async def _due(self, group: str, limit: int) -> list[Due]:
         """Leases whose time has come. Stale index entries are dropped on the way."""
         folder = f"{self._leases.keys.due}{group}/"
         now = self._now()
         while rows := await self._storage.scan(folder, until=second(now + 1), limit=limit):
-            out: list[tuple[str, LeaseEntry, int]] = []
+            out: list[Due] = []
             stale: list[Write] = []
             for key, stored in rows:
                 lease_id = stored.value.decode()
@@ -133,8 +148,8 @@ class Expiry:
                     stale.append(Write(folder + key, None))
                 elif found[0].expires <= now and found[0].attempts < MAX_ATTEMPTS:
                     out.append((lease_id, *found))
-            if stale:
-                await self._storage.commit(stale)
+            for start in range(0, len(stale), _STALE):
+                await self._storage.commit(stale[start : start + _STALE])
             if out or not stale:
                 return out
         return []
