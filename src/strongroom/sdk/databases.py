@@ -101,6 +101,9 @@ class Databases(Protocol):
     def kind(self, plugin: str) -> DatabaseKind | None:
         """The kind of that name, or None."""
 
+    def kinds(self) -> Sequence[str]:
+        """The plug-ins' names of all kinds that are installed, sorted."""
+
     async def run(self, login: DatabaseLogin, work: Work[T]) -> T:
         """``work`` on a connection of ``login``'s pool. ``work`` runs to its end whatever becomes of the caller.
 
@@ -121,6 +124,9 @@ class NoDatabases:
 
     def kind(self, plugin: str) -> DatabaseKind | None:
         return None
+
+    def kinds(self) -> Sequence[str]:
+        return ()
 
     async def run(self, login: DatabaseLogin, work: Work[T]) -> T:
         raise Unreachable("this vault reaches no databases")

@@ -244,6 +244,10 @@ class AsyncpgDatabases:
             self._kinds[plugin] = plugins.load("databases", plugin)()
         return self._kinds[plugin]
 
+    def kinds(self) -> Sequence[str]:
+        """See ``Databases.kinds``."""
+        return plugins.names("databases")
+
     async def run(self, login: DatabaseLogin, work: Work[T]) -> T:
         """See ``Databases.run``."""
         outcome = _Outcome()
