@@ -85,6 +85,9 @@ class DatabaseKind(Protocol):
     async def verify(self, connection: DatabaseConnection) -> None:
         """The login works. Raises DatabaseFailed, Unreachable."""
 
+    def check(self, statements: Sequence[str]) -> None:
+        """Refuse statements that could never be filled in. Raises BadRequest."""
+
     async def create(self, connection: DatabaseConnection, user: DatabaseUser, statements: Sequence[str]) -> None:
         """Make a user, or leave nothing of it."""
 
