@@ -19,6 +19,7 @@ NAMES = (
     "memory",
     "scale",
     "cedar",
+    "leases",
 )
 PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "performance.md")
 _BEGIN, _END = "<!-- figures: python -m benchmarks --markdown -->", "<!-- end of figures -->"

@@ -13,11 +13,15 @@ from strongroom.core.leader import Fenced, Leader, NotLeading
 from strongroom.core.lease_entry import TOKEN_GROUP, LeaseEntry, LeaseKeys, second
 from strongroom.core.leases import MAX_ATTEMPTS
 from strongroom.core.names import namespace_of_lease
+from strongroom.core.together import first_error, together
 from strongroom.errors import Unreachable, VaultError
 from strongroom.sdk.storage import Write
 
 Duty = Callable[[], Awaitable[int]]  # does a part; how many things were done, 0 = nothing is left for now
-SLICE = 15  # leases ended in one commit; each takes 4 writes of the 64
+Due = tuple[str, LeaseEntry, int]  # lease id, entry, revision
+SLICE = 60  # leases dealt with at a time
+_STALE = 60  # index entries dropped in one commit
+_COMMIT = 15  # leases ended in one commit; each takes 4 writes of the 64
 _FIRST, _LONGEST = 1.0, 60.0  # seconds that an unreachable mount is left alone, doubled each time
 _OLD = 12  # digits of a second
 
@@ -80,33 +84,41 @@ class Expiry:
         rows = await self._due(group, limit)
         if group == TOKEN_GROUP:
             for home in dict.fromkeys(row.home for row in rows):
-                own = [row for row in rows if row.home is home]
-                await home.end_tokens([row.lease.token for row in own])
-                for start in range(0, len(own), SLICE):  # also of tokens that were gone already
-                    part = own[start : start + SLICE]
-                    gone = [write for row in part for write in home.leases.keys.drop(row.lease_id, row.lease)]
-                    await self._storage.commit(gone)
+                await home.end_tokens([row.lease.token for row in rows if row.home is home])
+            await self._drop(rows)  # also of tokens that were gone already
             return len(rows)
-        if rows:
-            await self._leader.hold()  # before anything is done outside
-        writes: list[Write] = []
-        for row in rows:
-            leases = row.home.leases
-            try:
-                await leases.undo(row.lease)
-            except Unreachable as error:
-                await leases.failed(row.lease_id, row.lease, row.revision, error)
-                self._pause(group)
-                break
-            except VaultError as error:
-                await leases.failed(row.lease_id, row.lease, row.revision, error)
+        if not rows:
+            return 0
+        await self._leader.hold()  # before anything is done outside
+        gone, away = await self._undo(rows[:1])  # the first alone: its server may be away
+        if not away:
+            more, away = await self._undo(rows[1:])
+            gone += more
+        await self._drop(gone)
+        if away:
+            self._pause(group)
+            return 0
+        self._paused.pop(group, None)
+        return len(rows)
+
+    async def _undo(self, rows: list["_Row"]) -> tuple[list["_Row"], bool]:
+        """Let the engine take back leases, side by side: those that went, and whether its server is away."""
+        gone: list[_Row] = []
+        away = False
+        outcomes = await together([row.home.leases.undo(row.lease) for row in rows])
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, VaultError):
+                away = away or isinstance(outcome, Unreachable)
+                await row.home.leases.failed(row.lease_id, row.lease, row.revision, outcome)
             else:
-                writes += leases.keys.drop(row.lease_id, row.lease)
-        else:
-            self._paused.pop(group, None)
-        if writes:
-            await self._storage.commit(writes)
-        return 0 if group in self._paused else len(rows)
+                gone.append(row)
+        return gone, away
+
+    async def _drop(self, rows: list["_Row"]) -> None:
+        """Forget leases, in commits that share a flush."""
+        parts = [rows[start : start + _COMMIT] for start in range(0, len(rows), _COMMIT)]
+        drops = [[w for row in part for w in row.home.leases.keys.drop(row.lease_id, row.lease)] for part in parts]
+        first_error(await together([self._storage.commit(writes) for writes in drops]))
 
     async def _remove(self) -> int:
         done: int = await self._space.bound.remove_mounts()
@@ -143,8 +155,8 @@ class Expiry:
                     stale.append(Write(folder + key, None))
                 elif found[0].expires <= now and found[0].attempts < MAX_ATTEMPTS:
                     out.append(_Row(home, lease_id, *found))
-            if stale:
-                await self._storage.commit(stale)
+            for start in range(0, len(stale), _STALE):
+                await self._storage.commit(stale[start : start + _STALE])
             if out or not stale:
                 return out
         return []

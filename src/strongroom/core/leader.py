@@ -9,6 +9,7 @@ same node (the one that died was replaced) takes over at once; another node when
 wrong can make two processes believe that they lead, and the fence still lets only the later one write.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -70,11 +71,8 @@ class Leader:
             layout.LEADER: fence.revision if fence is not None else 0,
             layout.LEADER_BEAT: stored.revision if stored is not None else 0,
         }
-        try:
+        with contextlib.suppress(Conflict):  # with another process, or with other work of this one
             await self._storage.commit(writes, expect=expect)
-        except Conflict:
-            self.lose()
-            raise NotLeading("another process took the lead") from None
         fence = await self._storage.get(layout.LEADER)
         if fence is None or fence.value != self._me.encode():
             self.lose()

@@ -16,6 +16,7 @@ from strongroom.core import layout
 from strongroom.core.batch_tokens import open_batch, seal_batch
 from strongroom.core.lease_entry import LeaseEntry, LeaseKeys, token_lease_id
 from strongroom.core.names import BATCH_PREFIX, accessor, service_token
+from strongroom.core.together import first_error, together
 from strongroom.core.token_entry import Keys, TokenEntry, TokenKeys, caller_of, token_hash
 from strongroom.errors import BadRequest, Conflict, NotFound, PermissionDenied
 from strongroom.sdk.request import ROOT_NAMESPACE, Caller
@@ -326,18 +327,19 @@ class Tokens:
 
     async def revoke_all(self, token_ids: Sequence[str]) -> list[str]:
         """As ``revoke`` for several tokens, ``_BATCH`` of them in one commit."""
-        gone: list[str] = []
+        commits = []
         for start in range(0, len(token_ids), _BATCH):
-            part = token_ids[start : start + _BATCH]
             first: list[Write] = []
-            for token_id in part:
+            for token_id in token_ids[start : start + _BATCH]:
                 stored = await self._storage.get(self.keys.entry + token_id)
                 first.append(Write(self.keys.note(token_id), b"1"))
                 if stored is not None:
                     first += self._drop(token_id, _unpack(stored.value))
-            await self._storage.commit(first)
-            for token_id in part:
-                gone += await self.resume(token_id)
+            commits.append(self._storage.commit(first))
+        first_error(await together(commits))
+        gone: list[str] = []
+        for token_id in token_ids:
+            gone += await self.resume(token_id)
         return gone
 
     async def resume(self, token_id: str) -> list[str]:

@@ -85,6 +85,9 @@ class DatabaseKind(Protocol):
     async def verify(self, connection: DatabaseConnection) -> None:
         """The login works. Raises DatabaseFailed, Unreachable."""
 
+    def check(self, statements: Sequence[str]) -> None:
+        """Refuse statements that could never be filled in. Raises BadRequest."""
+
     async def create(self, connection: DatabaseConnection, user: DatabaseUser, statements: Sequence[str]) -> None:
         """Make a user, or leave nothing of it."""
 
@@ -100,6 +103,9 @@ class Databases(Protocol):
 
     def kind(self, plugin: str) -> DatabaseKind | None:
         """The kind of that name, or None."""
+
+    def kinds(self) -> Sequence[str]:
+        """The plug-ins' names of all kinds that are installed, sorted."""
 
     async def run(self, login: DatabaseLogin, work: Work[T]) -> T:
         """``work`` on a connection of ``login``'s pool. ``work`` runs to its end whatever becomes of the caller.
@@ -121,6 +127,9 @@ class NoDatabases:
 
     def kind(self, plugin: str) -> DatabaseKind | None:
         return None
+
+    def kinds(self) -> Sequence[str]:
+        return ()
 
     async def run(self, login: DatabaseLogin, work: Work[T]) -> T:
         raise Unreachable("this vault reaches no databases")

@@ -31,7 +31,7 @@ from strongroom.storage.lmdb import LmdbStore
 from strongroom.vault.assemble import Assembled, VaultConfig, assemble
 from strongroom.vault.plugins import load
 
-TIDY_EVERY = 5.0  # seconds between two looks for what has expired
+TIDY_EVERY = 1.0  # seconds between two looks for what has expired
 COUNT_EVERY = 60.0  # seconds between two times that a worker writes back how often it used the barrier's key
 _OWNED = ("sys/rekey/", "sys/rotate/root/", "sys/generate-root/", "sys/generate-root-token/")
 _HASH_THREADS = 2  # each password hash takes 64 MiB while it runs

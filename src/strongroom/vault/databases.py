@@ -81,6 +81,8 @@ def _translated(error: Exception) -> VaultError:
         return Unreachable(f"the database refused the login ({name}, SQLSTATE {state})")
     if isinstance(error, asyncpg.PostgresConnectionError | OSError | TimeoutError | ssl.SSLError) or state[:2] == "57":
         return Unreachable(f"the database cannot be reached ({name})")
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return Unreachable(f"the server has no such database ({name}, SQLSTATE {state})")
     if isinstance(error, asyncpg.TooManyConnectionsError | asyncpg.CannotConnectNowError):
         return Unreachable(f"the database takes no more connections ({name})")
     if isinstance(error, asyncpg.PostgresError):
@@ -243,6 +245,10 @@ class AsyncpgDatabases:
                 return None
             self._kinds[plugin] = plugins.load("databases", plugin)()
         return self._kinds[plugin]
+
+    def kinds(self) -> Sequence[str]:
+        """See ``Databases.kinds``."""
+        return plugins.names("databases")
 
     async def run(self, login: DatabaseLogin, work: Work[T]) -> T:
         """See ``Databases.run``."""

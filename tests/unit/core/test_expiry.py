@@ -211,3 +211,29 @@ async def test_many_tokens_and_leases_end_in_few_commits(
     assert await until_done(world) == 60
     assert len(loans.ended) == 30 and commits < 20
     assert await world.stored("ns/root/token/revoking/") == []
+
+
+async def test_the_last_use_of_a_token_gives_no_lease(world: World, loans: type[Loans]):
+    await world.policy("reader", **{"one/*": ["read"]})
+    token = await world.token(policies=["reader"], num_uses=1)
+    status, said = await world.refused("GET", "one/lend/x", token=token)
+    assert status == 400 and "one use left" in said
+    assert loans.ended == ["x"]
+    assert not [key for key in await world.stored("ns/root/lease/") if "/lend/" in key]
+
+
+async def test_a_token_revoked_during_the_work_holds_no_lease(world: World, monkeypatch: pytest.MonkeyPatch):
+    await world.policy("reader", **{"one/*": ["read"]})
+    token = await world.token(policies=["reader"])
+    lend = Loans.lend
+
+    async def slow(self: Loans, call: Call, args: NoArgs) -> Response:
+        await world.ok("POST", "auth/token/revoke", {"token": token})
+        return await lend(self, call, args)
+
+    monkeypatch.setattr(Loans, "lend", slow)
+    await world.ok("POST", "sys/mounts/three", {"type": "loans"})
+    await world.policy("reader", **{"three/*": ["read"]})
+    assert await world.status("GET", "three/lend/x", token=token) == 403
+    assert Loans.ended == ["x"]
+    assert not [key for key in await world.stored("ns/root/lease/") if "/lend/" in key]

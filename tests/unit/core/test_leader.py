@@ -1,5 +1,8 @@
 """One leads, and who led before cannot write any more."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from strongroom.core import layout
@@ -64,6 +67,21 @@ async def test_a_paused_leader_cannot_write():
         await Fenced(store, paused).commit([Write("x", b"3")])
     stored = await store.get("x")
     assert stored is not None and stored.value == b"2"
+
+
+async def test_work_side_by_side_in_one_process_does_not_take_the_lead_from_itself():
+    class Slow(Plain):
+        async def commit(self, writes: Any, *, expect: Any = {}) -> None:
+            await asyncio.sleep(0)
+            await super().commit(writes, expect=expect)
+
+    store, clock = Slow(), Clock()
+    fenced = Fenced(store, Leader(store, "a", clock))
+    for _ in range(3):
+        await asyncio.gather(*(fenced.commit([Write(f"x{n}", b"1")]) for n in range(10)))
+        clock.tick(BEAT * 0.6)  # a renewal, then one that ran out
+        await asyncio.gather(*(fenced.commit([Write(f"x{n}", b"2")]) for n in range(10)))
+        clock.tick(BEAT * 2)
 
 
 async def test_of_many_at_once_one_leads():

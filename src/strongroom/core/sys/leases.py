@@ -118,7 +118,7 @@ class LeaseRoutes:
             assert answer.auth is not None
             return Response(lease_id=lease_id, lease_duration=answer.auth.ttl, renewable=True, data={})
         lease = await space.leases.renew(lease_id, args.increment)
-        ttl = int(lease.expires - self._core.now())
+        ttl = round(lease.expires - lease.renewed)  # as granted, whatever time the commit took
         return Response(data={}, lease_id=lease_id, lease_duration=ttl, renewable=lease.renewable)
 
     async def revoke(self, call: Call, args: LeaseArgs) -> Response:

@@ -177,10 +177,21 @@ class Database:
         for _ in range(_TRIES):
             found = await self._find_role(args.name)
             role = (found[0] if found else Role()).updated(args, call.request.data)
+            await self._check(role)
             with contextlib.suppress(Conflict):
                 await self._storage.commit([Write(key, _pack(role))], expect={key: found[1] if found else 0})
                 return Response()
         raise Conflict("the role changes too quickly")
+
+    async def _check(self, role: Role) -> None:
+        """A role may come before its connection; statements are checked once the kind is known."""
+        found = await self._find_config(role.db_name)
+        kind = self._mount.databases.kind(found[0].plugin if found else Config().plugin)
+        if kind is not None:
+            for statements in (role.creation_statements, role.revocation_statements):
+                kind.check(statements)
+            for statements in (role.renew_statements, role.rollback_statements):
+                kind.check(statements)
 
     async def delete_role(self, call: Call, args: RoleArgs) -> Response:
         await self._storage.commit([Write("role/" + args.name, None)])

@@ -5,7 +5,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from strongroom.engines.database.sql import filled
+from strongroom.engines.database.sql import check, filled
 from strongroom.errors import BadRequest, DatabaseFailed
 from strongroom.sdk.databases import DatabaseConnection, DatabaseLogin, DatabaseUser
 
@@ -74,6 +74,10 @@ class PostgreSQL:
     async def verify(self, connection: DatabaseConnection) -> None:
         """See DatabaseKind."""
         await connection.rows("SELECT 1")
+
+    def check(self, statements: Sequence[str]) -> None:
+        """See DatabaseKind."""
+        check(statements)
 
     async def create(self, connection: DatabaseConnection, user: DatabaseUser, statements: Sequence[str]) -> None:
         """See DatabaseKind. All statements are one transaction."""
