@@ -73,7 +73,7 @@ async def leftovers(world: World, nsid: str) -> list[str]:
         for prefix in (f"ns/{nsid}/", "core/namespace/", layout.child_prefix("root"))
         for key in await world.stored(prefix)
     ]
-    return found + await world.stored("ns/root/lease/exp/") + await world.stored("ns/root/token/revoking/")
+    return found + await world.stored("ns/root/lease/due/") + await world.stored("ns/root/token/revoking/")
 
 
 async def test_nothing_is_left_of_a_namespace() -> None:
