@@ -18,6 +18,7 @@ from strongroom.errors import AuditFailed
 LIMIT = 64 * 1024 * 1024  # bytes
 _ROOM = 4096  # least number of bytes that a request leaves for its response
 _COMPACT = 1024 * 1024  # bytes handed on before the file is written anew
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAME = re.compile(r"\.([0-9a-f]{16})\Z")
 
 
@@ -42,19 +43,36 @@ class Spool:
         self._folder, self._name, self.limit = folder, name, limit
         self.writer = writer or secrets.token_hex(8)
         self._lock = threading.Lock()
-        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(self.file, flags | (0 if writer else os.O_CREAT | os.O_EXCL), 0o600, dir_fd=folder)
-        try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(self.fd), os.stat(self.file, dir_fd=folder, follow_symlinks=False)):
-                raise OSError(errno.ESTALE, "replaced meanwhile by its living owner")
-        except OSError:
-            os.close(self.fd)
-            raise
+        self.fd = self._taken_over() if writer else self._new()
         self._size = os.fstat(self.fd).st_size
         self._done = 0  # offset behind what was handed on
         self._read = 0  # offset behind the batch that is being handed on
         self._next = 1
+
+    def _new(self) -> int:
+        """A file that is locked before anybody can see it under its name."""
+        name = f"{self._name}.new-{self.writer}"
+        fd = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._folder)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(name, self.file, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except OSError:
+            os.close(fd)
+            os.unlink(name, dir_fd=self._folder)
+            raise
+        return fd
+
+    def _taken_over(self) -> int:
+        """The file of a process that is gone. Raises OSError while it lives."""
+        fd = os.open(self.file, _FLAGS, dir_fd=self._folder)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(fd), os.stat(self.file, dir_fd=self._folder, follow_symlinks=False)):
+                raise OSError(errno.ESTALE, "replaced meanwhile by its living owner")
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
 
     @property
     def file(self) -> str:
@@ -116,11 +134,10 @@ class Spool:
     def _compact(self) -> None:
         """The file anew without what was handed on; at every moment one of the two is there under the name."""
         rest = os.pread(self.fd, self.waiting, self._done)
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         name = f"{self._name}.new-{self.writer}"
         fd = -1
         try:
-            fd = os.open(name, flags, 0o600, dir_fd=self._folder)
+            fd = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._folder)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.write(fd, rest) != len(rest):
                 raise OSError(errno.ENOSPC, "short write")

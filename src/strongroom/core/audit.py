@@ -116,7 +116,7 @@ class Trail:
     def _settle(self, call: Call) -> None:
         noted = call.notes.pop(_NOTE, None)
         for device in noted[0] if noted is not None else ():
-            device.answered(self._now())
+            device.answered(self._now)
 
     def reopen(self) -> None:
         """Open every target anew (SIGHUP, log rotation). One that cannot be keeps its old file.

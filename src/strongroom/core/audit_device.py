@@ -154,11 +154,11 @@ class Device:
                 self.chain.moved()
                 self.state_now(now, opened=True)
 
-    def answered(self, now: float) -> None:
+    def answered(self, clock: Callable[[], float]) -> None:
         """One response is owed less."""
         self.owed -= 1
         if self._retired and self.owed <= 0:
-            self._close(now)
+            self._close(clock())
 
     def retire(self, now: float) -> None:
         """Close the sink as soon as no response is owed."""
