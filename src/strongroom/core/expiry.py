@@ -18,7 +18,7 @@ from strongroom.errors import Unreachable, VaultError
 from strongroom.sdk.storage import Write
 
 Duty = Callable[[], Awaitable[int]]  # does a part; how many things were done, 0 = nothing is left for now
-SLICE = 60  # leases dealt with at a time
+SLICE = 30  # leases dealt with at a time: more would let requests of the same process wait
 _STALE = 60  # index entries dropped in one commit
 _COMMIT = 15  # leases ended in one commit; each takes 4 writes of the 64
 _FIRST, _LONGEST = 1.0, 60.0  # seconds that an unreachable mount is left alone, doubled each time
