@@ -57,7 +57,7 @@ def test_quoted_commands_exist() -> None:
     from strongroom.cli.root import ROOT as commands
 
     text = "\n".join("\n".join(blocks(page, "sh")) for page in PAGES)
-    asked = {tuple(words.split()) for words in re.findall(r"strongroom((?: [a-z]+)+)", text)}
+    asked = {tuple(words.split()) for words in re.findall(r"strongroom((?: [a-z]+(?:-[a-z]+)*)+)", text)}
     assert {("status",), ("kv", "put", "secret")} <= asked
     assert not [f"strongroom {' '.join(words)}" for words in asked if not known(commands, words)]
     assert not known(commands, ("kv", "nonsense")) and not known(commands, ("nonsense",))

@@ -15,7 +15,7 @@ from strongroom.errors import VaultError
 from strongroom.sdk.request import Response
 from strongroom.server import http_encode
 from strongroom.server.http_frame import Framer
-from strongroom.server.http_request import build
+from strongroom.server.http_request import build, with_certificates
 from strongroom.server.http_settings import DoorSettings, Limits, Proxies
 from strongroom.storage.memory import MemoryStore
 from strongroom.vault.assemble import Assembled, assemble, read_config
@@ -48,6 +48,8 @@ class World:
         self.keys: tuple[str, ...] = ()
         self.peer = ("127.0.0.1", 40000)
         self.settings = DoorSettings()
+        self.certificates: tuple[bytes, ...] = ()  # of the TLS client, as a listener hands them on
+        self.proxies = Proxies()
 
     @classmethod
     async def unsealed(
@@ -87,7 +89,8 @@ class World:
         framer = Framer(Limits(), self.settings)
         framer.feed("\r\n".join([*lines, "", ""]).encode() + data)
         assert framer.complete and framer.head is not None
-        request = build(framer.head, framer.body(), self.peer, Proxies(), self.settings, framer.fault)
+        request = build(framer.head, framer.body(), self.peer, self.proxies, self.settings, framer.fault)
+        request = with_certificates(request, self.certificates, self.proxies, self.peer[0])
         outcome: Any
         try:
             outcome = await self.core.handle(request)

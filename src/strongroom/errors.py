@@ -33,7 +33,7 @@ class VaultError(Exception):
         self.messages = messages
         self.data = data
         self.warnings = warnings
-        self.headers: Mapping[str, str] = {}  # that the answer carries
+        self.headers: Mapping[str, str] = {}  # of the answer
 
     def __str__(self) -> str:
         return "; ".join(self.messages)

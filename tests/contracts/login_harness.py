@@ -55,11 +55,19 @@ class Door:
         self.router = Router([place])
 
     async def call(
-        self, op: Op, path: str, data: dict[str, Any] | None = None, *, remote: str = "10.0.0.1"
+        self,
+        op: Op,
+        path: str,
+        data: dict[str, Any] | None = None,
+        *,
+        remote: str = "10.0.0.1",
+        certificate: bytes = b"",
+        chain: tuple[bytes, ...] = (),
     ) -> Response:
         path = self.mount.path + path + ("/" if op is Op.LIST else "")
         match, path = self.router.match(op, path)
-        call = Call(Request(id="request-1", op=op, path=path, data=data or {}, remote=remote), match)
+        proof = {"certificate": certificate, "chain": chain}
+        call = Call(Request(id="request-1", op=op, path=path, data=data or {}, remote=remote, **proof), match)
         await self.facts.pre_route(call)
         response = await (self.router.route(call) if self.guard is None else self._guarded(call, self.guard))
         if response.auth is not None:

@@ -1,6 +1,8 @@
 """Every built-in store through the contract, and against a model with random commits."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,55 @@ from strongroom.errors import Conflict
 from strongroom.sdk.storage import Backend, Entry, Storage, View, Write
 from strongroom.storage import file, lmdb, memory
 from strongroom.storage.completion import drive
+from writer_thread import WriterThread
 
+SHARED = "lmdb through a shared writer"
 OPEN: dict[str, Callable[[Path], Backend]] = {
     "memory": lambda path: memory.open_store({}),
     "lmdb": lambda path: lmdb.open_store({"path": str(path / "s"), "sync": False}),
     "file": lambda path: file.open_store({"path": str(path / "s"), "sync": False}),
+    SHARED: lambda path: lmdb.open_store({"path": str(path / "s"), "sync": False}),
 }
+
+
+class Shared:
+    """A store in an event loop that commits through a writer, to be seen to have done so."""
+
+    def __init__(self, store: Backend) -> None:
+        assert isinstance(store, lmdb.LmdbStore)
+        self.batches = 0
+        self._write = store.write_batch
+        self._writer = WriterThread(self._count)
+        store.write_through(self._writer.connect())
+
+    def _count(self, take: Any) -> None:
+        self.batches += 1
+        self._write(take)
+
+    def end(self) -> None:
+        self._writer.end()
+        assert self.batches, "nothing went through the writer"
+
+
+@pytest.fixture
+def shares() -> Iterator[list[Shared]]:
+    """Ended after the store was closed."""
+    made: list[Shared] = []
+    yield made
+    for shared in made:
+        shared.end()
 
 
 class TestStores(StorageContract):
     @pytest.fixture(params=[*OPEN, "view"])
-    async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    async def store(
+        self, request: pytest.FixtureRequest, tmp_path: Path, shares: list[Shared]
+    ) -> AsyncIterator[Storage]:
         kind = request.param
         backend = OPEN["memory" if kind == "view" else kind](tmp_path)
+        if kind == SHARED:
+            shares.append(Shared(backend))
+            await backend.commit([])
         if kind == "view":
             await backend.commit([Write("vie", b"outside"), Write("view0", b"outside")])
             yield View(backend, "view/")
@@ -38,9 +76,13 @@ class TestStores(StorageContract):
 
 class TestBackends:
     @pytest.fixture(params=[*OPEN])
-    async def store(self, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+    async def store(
+        self, request: pytest.FixtureRequest, tmp_path: Path, shares: list[Shared]
+    ) -> AsyncIterator[Backend]:
         backend = OPEN[request.param](tmp_path)
-        assert backend.kind == request.param
+        if request.param == SHARED:
+            shares.append(Shared(backend))
+        assert backend.kind == request.param.split()[0]
         yield backend
         await backend.close()
 
@@ -94,32 +136,39 @@ class Model(RuleBasedStateMachine):
 
     @initialize(folder=st.none())
     def begin(self, folder: Any) -> None:
-        import tempfile
-
         self.folder = tempfile.TemporaryDirectory()
         self.store = OPEN[self.kind](Path(self.folder.name))
+        self.drive: Callable[[Any], Any] = drive
+        if self.kind == SHARED:
+            self.loop = asyncio.new_event_loop()
+            self.drive = self.loop.run_until_complete
+
+            async def share() -> Shared:
+                return Shared(self.store)
+
+            self.shared = self.drive(share())
         self.model: dict[str, Entry] = {}
         self.top = 0
 
     @rule(writes=WRITES)
     def commit(self, writes: list[Write]) -> None:
-        drive(self.store.commit(writes))
+        self.drive(self.store.commit(writes))
         for write in writes:
             self.model.pop(write.key, None)
             if write.value is not None:
                 self.model[write.key] = Entry(write.value, 0)
         for write in writes:
-            entry = drive(self.store.get(write.key))
+            entry = self.drive(self.store.get(write.key))
             if entry is not None:
                 assert entry.revision > self.top
-        self.top = max([self.top, *(e.revision for _, e in drive(self.store.scan("", limit=10**6)))])
+        self.top = max([self.top, *(e.revision for _, e in self.drive(self.store.scan("", limit=10**6)))])
 
     @rule(writes=WRITES, key=KEYS, wrong=st.booleans())
     def compare_and_commit(self, writes: list[Write], key: str, wrong: bool) -> None:
-        entry = drive(self.store.get(key))
+        entry = self.drive(self.store.get(key))
         revision = entry.revision if entry else 0
         try:
-            drive(self.store.commit(writes, expect={key: revision + 1 if wrong else revision}))
+            self.drive(self.store.commit(writes, expect={key: revision + 1 if wrong else revision}))
         except Conflict:
             assert wrong
             return
@@ -131,7 +180,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(prefix=PREFIXES, after=BOUNDS, until=BOUNDS, limit=st.sampled_from([1, 2, 5, 1000]))
     def scan(self, prefix: str, after: str, until: str, limit: int) -> None:
-        found = drive(self.store.scan(prefix, after=after, until=until, limit=limit))
+        found = self.drive(self.store.scan(prefix, after=after, until=until, limit=limit))
         keys = sorted(key[len(prefix) :] for key in self.model if key.startswith(prefix))
         keys = [key for key in keys if key > after and (not until or key < until)][:limit]
         assert [key for key, _ in found] == keys
@@ -143,16 +192,20 @@ class Model(RuleBasedStateMachine):
             prefix += "/"
         tails = (key[len(prefix) :].partition("/") for key in self.model if key.startswith(prefix))
         names = sorted({head + slash for head, slash, _ in tails})
-        assert drive(self.store.list(prefix, after=after, limit=limit)) == [n for n in names if n > after][:limit]
+        assert self.drive(self.store.list(prefix, after=after, limit=limit)) == [n for n in names if n > after][:limit]
 
     @invariant()
     def same_keys(self) -> None:
         if hasattr(self, "store"):
-            assert [k for k, _ in drive(self.store.scan("", limit=10**6))] == sorted(self.model)
+            assert [k for k, _ in self.drive(self.store.scan("", limit=10**6))] == sorted(self.model)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
-            drive(self.store.close())
+            self.drive(self.store.close())
+            if self.kind == SHARED:
+                self.drive(asyncio.sleep(0))  # the loop lets go of the socket
+                self.shared._writer.end()
+                self.loop.close()
             self.folder.cleanup()
 
 
@@ -160,8 +213,8 @@ class Model(RuleBasedStateMachine):
 def test_model(kind: str) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    machine = type(f"Model_{kind}", (Model,), {"kind": kind})
-    examples = 10 if kind == "file" else 60
+    machine = type(f"Model_{kind.replace(' ', '_')}", (Model,), {"kind": kind})
+    examples = {"file": 10, SHARED: 20}.get(kind, 60)
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from strongroom.audit.options import check_options
 from strongroom.audit.room import IDLE, PAGE, Room
 from strongroom.audit.stdout import StdoutSink
 from strongroom.audit.target import inside, open_file, open_folder
@@ -24,9 +25,7 @@ from strongroom.sdk.fields import parse_bool
 
 Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_KNOWN = frozenset(
-    {"file_path", "path", "fsync", "mode", "format", "prefix", "log_raw", "hmac_accessor", "elide_list_responses"}
-)
+_OWN = frozenset({"file_path", "path", "fsync", "mode"})
 
 
 def open_sink(options: Mapping[str, str], *, audit_dir: str, offload: Offload = run_inline) -> AuditSink:
@@ -51,13 +50,7 @@ def open_sink(options: Mapping[str, str], *, audit_dir: str, offload: Offload = 
 
 def target_of(options: Mapping[str, str]) -> str:
     """The target's path, after every option was checked. Raises BadRequest."""
-    for name in options:
-        if name not in _KNOWN:
-            raise BadRequest(f"unknown option {name!r} for an audit device of type file")
-    if options.get("prefix"):
-        raise BadRequest("prefix is not supported: every line is one JSON object")
-    if options.get("format", "json") not in ("", "json"):
-        raise BadRequest("format must be json")
+    check_options("file", options, _OWN)
     mode = options.get("mode") or "0600"
     if len(mode) > 8 or not mode.isascii() or not mode.isdigit() or set(mode) & {"8", "9"}:
         raise BadRequest("mode is not an octal number")
@@ -75,7 +68,7 @@ class FileSink:
 
     __slots__ = (
         "_audit_dir", "_each", "_failed", "_fd", "_folder", "_fsync", "_limit", "_lock", "_lost", "_offload", "_open",
-        "_parts", "_room", "_synced", "_turn", "_written",
+        "_parts", "_room", "_synced", "_turn", "_written", "moved",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +84,7 @@ class FileSink:
             raise
         self._room = Room(self._folder)
         self._limit = _size_limit()
+        self.moved = False  # whether the last reopen found another file
         self._open = 0  # request records whose response record is still to come
         self._each = PAGE  # room that one of these responses may need, bytes
         self._failed = False  # the last record was not taken whole
@@ -219,6 +213,7 @@ class FileSink:
             if self._fsync:
                 self._flush_locked()
             old = (self._fd, self._folder)
+            self.moved = not os.path.samestat(os.fstat(self._fd), os.fstat(fd))
             self._room.close()
             self._fd, self._folder, self._room = fd, folder, Room(folder)
         for stale in old:

@@ -14,8 +14,10 @@ from strongroom.errors import BadRequest
 # statfs(2) f_type of file systems whose "regular files" are doors into the kernel
 _KERNEL_FILES = frozenset({0x9FA0, 0x62656572, 0x27E0EB, 0x63677270, 0x64626720, 0x74726163, 0x73636673, 0x62656570})
 _MAX_PATH = 4096  # bytes, PATH_MAX
-_OURS = b'{"time":"'  # how a line of ours begins
-_FIRST_KEYS = tuple(b'{"%b"' % key for key in (b"time", b"type", b"auth", b"error", b"request", b"response"))
+_OURS = (b'{"time":"', b'{"timestamp":"')  # how a line of ours begins, in either shape
+_FIRST_KEYS = tuple(
+    b'{"%b"' % key for key in (b"time", b"timestamp", b"type", b"auth", b"error", b"request", b"response")
+)
 
 
 def inside(path: str, audit_dir: str) -> tuple[str, ...]:
@@ -124,7 +126,7 @@ def _audit_log(fd: int) -> bool:
     """
     start = os.pread(fd, 4096, 0).lstrip()  # a first line that was taken back is blanks
     torn = start.partition(b"\n")[0]  # a first line whose writer was killed in it
-    return start.startswith(_FIRST_KEYS) or _OURS.startswith(torn)
+    return start.startswith(_FIRST_KEYS) or any(ours.startswith(torn) for ours in _OURS)
 
 
 def _kernel_file(fd: int) -> bool:

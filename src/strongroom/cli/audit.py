@@ -12,8 +12,11 @@ from strongroom.client import calls
 
 AUDIT = Group(
     "audit",
-    {name: f"audit:{name}_" for name in ("enable", "disable", "list")},
-    "Enable, disable and list audit devices.",
+    {
+        **{name: f"audit:{name}_" for name in ("enable", "disable", "list")},
+        "verify": "audit_verify:verify",
+    },
+    "Enable, disable and list audit devices, and verify their logs.",
 )
 
 

@@ -84,7 +84,9 @@ def _refusal_hint(error: Refused) -> str:
     if error.code == 403:
         if path.startswith("auth/token/") and path.endswith("-self"):
             return "the token is missing, unknown or expired; log in again with: strongroom login"
-        return f"log in with: strongroom login, or see what the token may do: strongroom token capabilities {path}"
+        hint = f"log in with: strongroom login, or see what the token may do: strongroom token capabilities {path}"
+        denial = error.answer.headers.get("x-strongroom-denial", "")
+        return hint + (f"\nan operator can tell why: strongroom policy explain {denial}" if denial else "")
     if error.code == 404 and "no handler for route" in text:
         return "strongroom secrets list shows the mounts"
     if error.code == 404 and any("versioned" in warning for warning in error.warnings):

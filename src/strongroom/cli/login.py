@@ -12,7 +12,7 @@ from strongroom.client import calls
 from strongroom.client.messages import Answer, Call
 from strongroom.client.settings import variable, variable_name
 
-METHODS = ("token", "userpass", "approle")
+METHODS = ("token", "userpass", "approle", "cert")
 STORED = """\
 Success! You are now authenticated. The token information displayed below
 is already stored in the token helper. You do NOT need to run "strongroom login"
@@ -26,7 +26,7 @@ token below with each request.
 
 @command(
     "login",
-    value("method", "token (default), userpass or approle."),
+    value("method", "token (default), userpass, approle or cert."),
     value("path", "Where the method is mounted below auth/ (default: its name)."),
     switch("no-store", "Do not keep the token."),
     switch("no-print", "Do not show the token."),
@@ -69,7 +69,12 @@ def login(session: Session, words: tuple[str, ...], **flags: Any) -> int:
 
 def _by_method(session: Session, method: str, path: str, words: tuple[str, ...]) -> Answer:
     fields = parse_texts(words, session.stdin)
-    call = _userpass(session, path, fields) if method == "userpass" else _approle(path, fields)
+    if method == "userpass":
+        call = _userpass(session, path, fields)
+    elif method == "cert":
+        call = _cert(session, path, fields)
+    else:
+        call = _approle(path, fields)
     session.use_token("")  # whatever token there is says nothing about who logs in
     return session.call(call)
 
@@ -86,6 +91,12 @@ def _approle(path: str, fields: dict[str, str]) -> Call:
     if not fields.get("role_id"):
         raise Misused("the role_id is missing", "give it as role_id=ID")
     return calls.write(f"auth/{path}/login", {name: text.strip() for name, text in fields.items()})
+
+
+def _cert(session: Session, path: str, fields: dict[str, str]) -> Call:
+    if not (session.settings.client_cert and session.settings.client_key):
+        raise Misused("the client certificate is missing", "give -client-cert=FILE and -client-key=FILE")
+    return calls.write(f"auth/{path}/login", fields)
 
 
 def _with_token(session: Session, words: tuple[str, ...]) -> Answer:

@@ -1,4 +1,4 @@
-"""The commands ``namespace list``, ``create``, ``delete`` and ``lookup``."""
+"""The commands ``namespace list``, ``create``, ``delete``, ``lookup`` and ``patch``."""
 
 from strongroom.cli import terminal
 from strongroom.cli.command import Group, argument, command, value
@@ -10,8 +10,8 @@ from strongroom.client import calls
 
 NAMESPACE = Group(
     "namespace",
-    {name: f"namespace:{name}_" for name in ("list", "create", "delete", "lookup")},
-    "List, create, delete and look up namespaces.",
+    {name: f"namespace:{name}_" for name in ("list", "create", "delete", "lookup", "patch")},
+    "List, create, delete, look up and patch namespaces.",
 )
 
 
@@ -50,3 +50,20 @@ def lookup_(session: Session, path: str) -> int:
     if answer is None:
         raise NothingThere(f"there is no namespace {sanitise(path)}/")
     return session.show_answer(answer)
+
+
+@command(
+    "patch",
+    value("custom-metadata", "key=value to set; may be repeated.", many=True),
+    value("remove-custom-metadata", "Key to remove; may be repeated.", many=True),
+    argument("path"),
+    field=True,
+)
+def patch_(
+    session: Session, path: str, custom_metadata: tuple[str, ...], remove_custom_metadata: tuple[str, ...]
+) -> int:
+    """Change some of the metadata of the namespace PATH."""
+    metadata: dict[str, object] = dict.fromkeys(remove_custom_metadata)
+    metadata.update(parse_pairs(custom_metadata, "custom-metadata"))
+    answer = session.call(calls.namespace("PATCH", sanitise(path), {"custom_metadata": metadata}))
+    return session.show_written(answer, f"Success! Updated namespace: {sanitise(path)}/")

@@ -215,6 +215,11 @@ def audit_disable(path: str) -> Call:
     return Call("DELETE", f"sys/audit/{path}")
 
 
+def audit_proof(path: str) -> Call:
+    """Public key and last checkpoint of an audit device."""
+    return Call("GET", f"sys/audit-proof/{path}")
+
+
 def policies() -> Call:
     return list_keys("sys/policies/acl")
 
@@ -223,12 +228,33 @@ def policy_read(name: str) -> Call:
     return Call("GET", f"sys/policies/acl/{name}")
 
 
-def policy_write(name: str, text: str) -> Call:
-    return Call("PUT", f"sys/policies/acl/{name}", {"policy": text})
+def policy_write(name: str, text: str, tests: str | None = None) -> Call:
+    return Call("PUT", f"sys/policies/acl/{name}", {"policy": text} | ({} if tests is None else {"tests": tests}))
+
+
+def policy_ask(what: str, body: Mapping[str, Any]) -> Call:
+    """explain, who-can, reach."""
+    return Call("PUT", f"sys/policies/{what}", body)
 
 
 def policy_delete(name: str) -> Call:
     return Call("DELETE", f"sys/policies/acl/{name}")
+
+
+def cedar_policies() -> Call:
+    return list_keys("sys/policies/cedar")
+
+
+def cedar_policy_read(name: str) -> Call:
+    return Call("GET", f"sys/policies/cedar/{name}")
+
+
+def cedar_policy_write(name: str, text: str) -> Call:
+    return Call("PUT", f"sys/policies/cedar/{name}", {"policy": text})
+
+
+def cedar_policy_delete(name: str) -> Call:
+    return Call("DELETE", f"sys/policies/cedar/{name}")
 
 
 def lease_lookup(lease: str) -> Call:

@@ -8,111 +8,39 @@ The only effect of a call that just looks (``Call.only_looks``) is its answer. I
 and handed over together, before the answer.
 """
 
+import base64
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from strongroom.core.audit_devices import AuditStore, DeviceEntry, DeviceTable, check_free, device_path, new_entry
+from strongroom.core import layout
+from strongroom.core.audit_chain import Chain, Heads
+from strongroom.core.audit_device import Device, Lines, OpenSink, on_disk
+from strongroom.core.audit_devices import (
+    AuditStore,
+    DeviceEntry,
+    DeviceTable,
+    chained,
+    check_free,
+    device_path,
+    new_entry,
+    with_seed,
+)
 from strongroom.core.audit_record import DEFAULT_RULES, LineMaker, Rules
-from strongroom.errors import AuditFailed, BadRequest, VaultError
-from strongroom.sdk.audit import AuditSink
+from strongroom.core.audit_secretum import SecretumLines
+from strongroom.errors import AuditFailed, BadRequest, Conflict, StorageFailed, VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.fields import parse_bool
 from strongroom.sdk.request import ROOT_NAMESPACE, Response
+from strongroom.sdk.storage import Write
 
-OpenSink = Callable[
-    [str, Mapping[str, str]], AuditSink
-]  # (type, options); BadRequest for an unknown type or bad options
 RulesFor = Callable[[Call], Rules]
-RETRY = 1.0  # seconds between two tries to open a target that could not be opened
 _NOTE = "audit"
+CHECKPOINT_EVERY = 1.0  # seconds between two checkpoints of a chained device that is written to
+_TRIES = 8
 _NOTHING: tuple[dict[Any, Any], Any] = ({}, DEFAULT_RULES)
-
-
-class Lines(Protocol):
-    """What a device's lines are made by: LineMaker, or SealedLines on a sealed node."""
-
-    def who_and_what(self, call: Call, rules: Rules = DEFAULT_RULES) -> bytes: ...
-
-    def request(self, shared: bytes, now: float, refusal: BaseException | None = None) -> bytes: ...
-
-    def response(
-        self, shared: bytes, now: float, call: Call, outcome: Response | BaseException, rules: Rules = DEFAULT_RULES
-    ) -> bytes: ...
-
-
-class Device:
-    """One device at work: its sink, its lines and what went wrong with it."""
-
-    __slots__ = ("_open_sink", "_retired", "_retry_at", "entry", "failures", "lines", "owed", "sink", "syncs")
-
-    def __init__(self, entry: DeviceEntry, lines: Lines, open_sink: OpenSink, sink: AuditSink | None = None) -> None:
-        self.entry, self.lines, self._open_sink, self.sink = entry, lines, open_sink, sink
-        self.syncs = parse_bool(entry.options.get("fsync", ""), name="fsync")
-        self.failures = 0  # records not taken, for the metrics
-        self.owed = 0  # calls between their two records
-        self._retired = False
-        self._retry_at = 0.0
-
-    def take_request(self, line: bytes, now: float) -> bool:
-        """Hand over a request record; False if the sink did not take it."""
-        return self._take(line, b"", now)
-
-    def take_response(self, line: bytes, now: float, before: bytes = b"") -> bool:
-        """Hand over a response record, behind the request record ``before`` if that waited for it."""
-        return self._take(before, line, now)
-
-    def _take(self, request: bytes, response: bytes, now: float) -> bool:
-        sink = self.sink or self._open(now)
-        try:
-            if sink is None:
-                raise AuditFailed("the audit target cannot be opened")
-            if not response:
-                sink.request(request)
-            elif not request:
-                sink.response(response)
-            elif (both := getattr(sink, "both", None)) is not None:
-                both(request + response)
-            else:
-                sink.request(request)
-                sink.response(response)
-        except Exception:  # a sink of somebody else's may raise anything: it did not take the line
-            self.failures += 1
-            return False
-        return True
-
-    def _open(self, now: float) -> AuditSink | None:
-        if not self._retired and now >= self._retry_at:
-            self._retry_at = now + RETRY
-            try:
-                self.sink = self._open_sink(self.entry.type, self.entry.options)
-            except (VaultError, OSError):
-                self.sink = None
-        return self.sink
-
-    def open_now(self) -> None:
-        """Open the sink if it is not. Raises what the sink's maker raises."""
-        if self.sink is None:
-            self.sink = self._open_sink(self.entry.type, self.entry.options)
-
-    def answered(self) -> None:
-        """One response is owed less."""
-        self.owed -= 1
-        if self._retired and self.owed <= 0:
-            self._close()
-
-    def retire(self) -> None:
-        """Close the sink as soon as no response is owed."""
-        self._retired = True
-        if self.owed <= 0:
-            self._close()
-
-    def _close(self) -> None:
-        if self.sink is not None:
-            self.sink.close()
-            self.sink = None
 
 
 class Trail:
@@ -148,7 +76,7 @@ class Trail:
             part = device.lines.who_and_what(call, rules)
             line = device.lines.request(part, now, refusal)
             shared[device] = part, line if later else b""
-            if later or (device.take_request(line, now) and (not device.syncs or await _on_disk(device))):
+            if later or (device.take_request(line, now) and (not device.syncs or await on_disk(device))):
                 took += 1
             device.owed += 1
         call.notes[_NOTE] = shared, rules
@@ -177,7 +105,7 @@ class Trail:
             for device in (*shared, *late) if late else shared:
                 part, before = shared.get(device) or (device.lines.who_and_what(call, rules), b"")
                 if device.take_response(device.lines.response(part, now, call, outcome, rules), now, before) and (
-                    not device.syncs or not _may_wait(outcome) or await _on_disk(device)
+                    not device.syncs or not _may_wait(outcome) or await on_disk(device)
                 ):
                     took += 1
         finally:
@@ -188,7 +116,7 @@ class Trail:
     def _settle(self, call: Call) -> None:
         noted = call.notes.pop(_NOTE, None)
         for device in noted[0] if noted is not None else ():
-            device.answered()
+            device.answered(self._now())
 
     def reopen(self) -> None:
         """Open every target anew (SIGHUP, log rotation). One that cannot be keeps its old file.
@@ -197,12 +125,10 @@ class Trail:
             AuditFailed: at least one target could not be opened; the others were.
         """
         failed = []
+        now = self._now()
         for device in self.devices:
             try:
-                if device.sink is None:
-                    device.open_now()
-                else:
-                    device.sink.reopen()
+                device.reopen(now)
             except (VaultError, OSError):
                 failed.append(device.entry.path)
         if failed:
@@ -212,7 +138,7 @@ class Trail:
         """Close the devices, each as soon as it owes no response."""
         devices, self.devices = self.devices, ()
         for device in devices:
-            device.retire()
+            device.retire(self._now())
 
 
 class Audit(Trail):
@@ -239,10 +165,71 @@ class Audit(Trail):
     ) -> None:
         super().__init__(now=now, required=required, rules=rules)
         self._table = DeviceTable(store, namespace)
+        self._store, self._namespace = store, namespace
         self._open_sink = open_sink
         self._configured = {entry.path: entry for entry in configured}
         for entry in configured:
             device_options(entry.options)
+
+    async def checkpoint(self, *, last: bool = False) -> None:
+        """Sign the heads of all chains, into the store and into each log that was written to since the last time.
+
+        Nothing is raised: a store that is away leaves the statement in the log, and the next round tries again.
+        ``last``: the store is told of the checkpoint's own line too, since no later one of this process will.
+        """
+        for device in self.devices:
+            chain = device.chain
+            if chain is None or chain.idle or device.missed or device.sink is None:
+                continue
+            now = self._now()
+            try:
+                line, said = await self._stated(device.entry.path, chain, now)
+            except VaultError:
+                device.state_now(now)
+            else:
+                if device.state(now, line, said) and last:
+                    with contextlib.suppress(VaultError):
+                        await self._stated(device.entry.path, chain, now)
+
+    async def _stated(self, path: str, chain: Chain, now: float) -> tuple[bytes, dict[str, Any]]:
+        """The next checkpoint, after the store has it, and the heads in it. Raises VaultError."""
+        key = layout.audit_heads(self._namespace, path)
+        for _ in range(_TRIES):
+            stored = await self._store.get(key)
+            heads = (Heads() if stored is None else _heads(stored.value)).with_(chain.mine(), chain.key)
+            said = heads.plain()
+            line = chain.checkpoint(now, said)
+            row = msgspec.json.encode(msgspec.structs.replace(heads, signed=line[:-1].decode()))
+            try:
+                await self._store.commit([Write(key, row)], expect={key: stored.revision if stored else 0})
+            except Conflict:
+                continue
+            chain.known = said
+            return line, said
+        raise StorageFailed("the heads of the audit chains could not be stored: too many changes at the same time")
+
+    async def proof(self, path: str) -> tuple[bytes, str]:
+        """The public key (32 bytes) of the device at ``path`` and its last stored checkpoint. Raises BadRequest."""
+        device = self._device_at(path)
+        if device.chain is None or device.chain.signer is None:
+            raise BadRequest("the lines of this audit device are not chained (option chain)")
+        stored = await self._store.get(layout.audit_heads(self._namespace, device.entry.path))
+        heads = Heads() if stored is None else _heads(stored.value)
+        return device.chain.signer.public, heads.signed if heads.key == device.chain.key else ""
+
+    def sign_for(self, others: Iterable[Device]) -> None:
+        """From now on checkpoints also state the chains that this process kept on the same targets while sealed."""
+        for other in others:
+            for device in self.devices:
+                if device.chain is not None and other.chain is not None and target(device) == target(other):
+                    device.chain.followed = (*device.chain.followed, other.chain)
+
+    async def _recall(self, devices: Iterable[Device]) -> None:
+        for device in devices:
+            if device.chain is not None:
+                stored = await self._store.get(layout.audit_heads(self._namespace, device.entry.path))
+                heads = Heads() if stored is None else _heads(stored.value)
+                device.chain.known = heads.plain() if heads.key == device.chain.key else {}
 
     async def load(self) -> None:
         """Bring the store in line with the configuration, then the devices in line with the store.
@@ -250,11 +237,11 @@ class Audit(Trail):
         A target that cannot be opened does not stop the vault from opening: its device takes nothing until it can.
         """
         _, entries = await self._table.change(self._with_configured)
-        self._adopt(entries)
+        await self._recall(self._adopt(entries))
 
     async def reload(self) -> None:
         """Follow what other processes changed (the epoch moved)."""
-        self._adopt(await self._table.load())
+        await self._recall(self._adopt(await self._table.load()))
 
     def _with_configured(self, stored: list[DeviceEntry]) -> list[DeviceEntry]:
         """The stored entries with the declared ones as the configuration has them today, their salts kept."""
@@ -263,33 +250,44 @@ class Audit(Trail):
         for entry in stored:
             declared = wanted.pop(entry.path, None)
             if declared is not None:
-                out.append(msgspec.structs.replace(declared, salt=entry.salt, configured=True))
+                seed = entry.seed or declared.seed
+                out.append(msgspec.structs.replace(declared, salt=entry.salt, seed=seed, configured=True))
             elif not entry.configured:
-                out.append(entry)
+                out.append(entry if entry.seed else with_seed(entry))
         out += [msgspec.structs.replace(entry, configured=True) for entry in wanted.values()]
         return sorted(out, key=lambda entry: entry.path)
 
-    def _adopt(self, entries: Sequence[DeviceEntry]) -> None:
-        """Keep the devices whose entry is unchanged, open the new ones, let go of the others."""
+    def _adopt(self, entries: Sequence[DeviceEntry]) -> list[Device]:
+        """Keep the devices whose entry is unchanged, open the new ones, let go of the others; the new ones."""
         old = list(self.devices)
-        devices = []
+        devices, new = [], []
         for entry in entries:
             device = next((known for known in old if known.entry == entry), None)
             if device is None:
                 device = self._device(entry)
                 with contextlib.suppress(VaultError, OSError):
                     device.open_now()
+                new.append(device)
             else:
                 old.remove(device)
             devices.append(device)
         self.devices = tuple(devices)
         for device in old:
-            device.retire()
+            device.retire(self._now())
+        return new
 
     def _device(self, entry: DeviceEntry) -> Device:
         elide, hmac_accessor = device_options(entry.options)
-        lines = LineMaker(entry.key(), elide_lists=elide, hmac_accessor=hmac_accessor)
-        return Device(entry, lines, self._open_sink)
+        lines: Lines
+        if entry.options.get("format") == "secretum":
+            lines = SecretumLines(entry.key(), hmac_accessor=hmac_accessor)
+        else:
+            lines = LineMaker(entry.key(), elide_lists=elide, hmac_accessor=hmac_accessor)
+        chain = None
+        if entry.seed and chained(entry):
+            field = "timestamp" if entry.options.get("format") == "secretum" else "time"
+            chain = Chain(base64.b64decode(entry.seed), field=field)
+        return Device(entry, lines, self._open_sink, chain=chain)
 
     async def enable(
         self, path: str, kind: str, *, description: str = "", options: Mapping[str, str] = {}, local: bool = False
@@ -306,10 +304,10 @@ class Audit(Trail):
         try:
             await self._table.add(entry)
         except BaseException:
-            device.retire()
+            device.retire(self._now())
             raise
         if any(known.entry == entry for known in self.devices):
-            device.retire()  # a reload was quicker
+            device.retire(self._now())  # a reload was quicker
         else:
             self.devices = tuple(sorted((*self.devices, device), key=lambda known: known.entry.path))
 
@@ -326,7 +324,7 @@ class Audit(Trail):
         gone = [device for device in self.devices if device.entry.path == path]
         self.devices = tuple(device for device in self.devices if device.entry.path != path)
         for device in gone:
-            device.retire()
+            device.retire(self._now())
 
     def list(self) -> dict[str, DeviceEntry]:
         """The enabled devices by path."""
@@ -334,11 +332,30 @@ class Audit(Trail):
 
     def hash(self, path: str, text: str) -> str:
         """What ``text`` looks like in the lines of the device at ``path``. Raises BadRequest if there is none."""
+        lines = self._device_at(path).lines
+        assert isinstance(lines, LineMaker | SecretumLines)
+        return lines.hmac(text)
+
+    def _device_at(self, path: str) -> Device:
         path = device_path(path)
         for device in self.devices:
-            if device.entry.path == path and isinstance(device.lines, LineMaker):
-                return device.lines.hmac(text)
+            if device.entry.path == path:
+                return device
         raise BadRequest(f'unknown audit backend "{path}"')
+
+
+def target(device: Device) -> str:
+    """The file that ``device`` writes to."""
+    options = device.entry.options
+    return options.get("file_path") or options.get("path") or ""
+
+
+def _heads(stored: bytes) -> Heads:
+    """What the store has; what cannot be read counts as nothing, and the next round replaces it."""
+    try:
+        return msgspec.json.decode(stored, type=Heads)
+    except msgspec.MsgspecError:
+        return Heads()
 
 
 def device_options(options: Mapping[str, str]) -> tuple[bool, bool]:
@@ -349,17 +366,6 @@ def device_options(options: Mapping[str, str]) -> tuple[bool, bool]:
         parse_bool(options.get("elide_list_responses", ""), name="elide_list_responses"),
         parse_bool(options.get("hmac_accessor") or "true", name="hmac_accessor"),
     )
-
-
-async def _on_disk(device: Device) -> bool:
-    try:
-        if device.sink is not None:
-            await device.sink.sync()
-            return True
-    except AuditFailed:
-        pass
-    device.failures += 1
-    return False
 
 
 def _may_wait(outcome: Response | BaseException) -> bool:

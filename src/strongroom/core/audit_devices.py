@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from strongroom.core import layout
+from strongroom.crypto.chain import SEED
 from strongroom.errors import BadRequest, Conflict, IntegrityError, StorageFailed
 from strongroom.sdk.fields import parse_bool
 from strongroom.sdk.request import ROOT_NAMESPACE
@@ -26,7 +27,7 @@ _SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 
 class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One device. ``salt`` keys its HMACs and never leaves the vault."""
+    """One device. ``salt`` keys its HMACs, ``seed`` signs its checkpoints; neither leaves the vault."""
 
     path: str  # with its trailing slash: "file/"
     type: str
@@ -34,6 +35,7 @@ class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     options: dict[str, str] = {}
     local: bool = False
     salt: str = ""  # base64 of SALT_BYTES random bytes
+    seed: str = ""  # base64 of the 32 bytes of an Ed25519 key
     configured: bool = False  # from the configuration file; the API cannot remove it
 
     def __repr__(self) -> str:
@@ -50,6 +52,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     file_path: str
     fsync: bool = False
+    chain: bool = False
 
 
 class _Targets(msgspec.Struct, frozen=True):
@@ -105,8 +108,14 @@ def new_entry(
         options=dict(options),
         local=local,
         salt=base64.b64encode(rng(SALT_BYTES)).decode(),
+        seed=base64.b64encode(rng(SEED)).decode(),
         configured=configured,
     )
+
+
+def with_seed(entry: DeviceEntry, rng: Callable[[int], bytes] = os.urandom) -> DeviceEntry:
+    """``entry`` with a key to sign with, for a device of a time when there was none."""
+    return msgspec.structs.replace(entry, seed=base64.b64encode(rng(SEED)).decode())
 
 
 class DeviceTable:
@@ -166,7 +175,8 @@ class DeviceTable:
             writes = [
                 Write(layout.audit(self._ns, p), msgspec.json.encode(d)) for p, d in new.items() if old.get(p) != d
             ]
-            writes += [Write(layout.audit(self._ns, path), None) for path in old if path not in new]
+            for path in old.keys() - new.keys():
+                writes += [Write(layout.audit(self._ns, path), None), Write(layout.audit_heads(self._ns, path), None)]
             try:
                 await self._store.commit(
                     [*writes, Write(self._epoch, b"1")],
@@ -177,6 +187,15 @@ class DeviceTable:
                 continue
             return before, after
         raise StorageFailed("the audit devices could not be changed: too many changes at the same time")
+
+
+def chained(entry: DeviceEntry) -> bool:
+    """Whether the lines of a device are chained: as its option ``chain`` says, else those of a file are."""
+    said = entry.options.get("chain", "")
+    if said:
+        return parse_bool(said, name="chain")
+    target = entry.options.get("file_path") or entry.options.get("path")
+    return entry.type == "file" and target != "stdout"
 
 
 def check_free(path: str, devices: Sequence[DeviceEntry]) -> None:
@@ -192,7 +211,7 @@ def targets_of(devices: Sequence[DeviceEntry]) -> tuple[Target, ...]:
     """What a sealed node may know of ``devices``: type and file of each that writes to a file, and nothing else."""
     return tuple(
         dict.fromkeys(
-            Target(device.type, path, parse_bool(device.options.get("fsync", ""), name="fsync"))
+            Target(device.type, path, parse_bool(device.options.get("fsync", ""), name="fsync"), chain=chained(device))
             for device in devices
             if (path := device.options.get("file_path") or device.options.get("path"))
         )

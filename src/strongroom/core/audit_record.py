@@ -172,7 +172,7 @@ class LineMaker:
             match.mount_class,
             token,
             accessor,
-            _namespace(request.namespace),
+            _namespace(request.namespace, request.namespace_path),
             request.path,
             self._data(request.data, rules.request_keys, 0) if request.data else None,
             request.remote,
@@ -389,8 +389,8 @@ def encode(value: Any) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _namespace(namespace_id: str) -> _Namespace:
-    return _Namespace(namespace_id)
+def _namespace(namespace_id: str, path: str) -> _Namespace:
+    return _Namespace(namespace_id, path)
 
 
 @lru_cache(maxsize=64)

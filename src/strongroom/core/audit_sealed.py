@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from strongroom.core.audit import Device, OpenSink, Trail
+from strongroom.core.audit import Trail
+from strongroom.core.audit_chain import Chain
+from strongroom.core.audit_device import Device, OpenSink
 from strongroom.core.audit_devices import ClearStore, DeviceEntry, Target, read_targets
 from strongroom.core.audit_record import DEFAULT_RULES, Rules, encode, error_text, stamp
 from strongroom.sdk.engine import Call
@@ -64,16 +66,20 @@ class SealedAudit(Trail):
         old, self.devices = self.devices, devices
         for device in old:
             if device not in devices:
-                device.retire()
+                device.retire(self._now())
 
     def _made(self, targets: Iterable[Target]) -> tuple[Device, ...]:
         known = {device.entry.options["file_path"]: device for device in self.devices}
         out = []
         for target in {target.file_path: target for target in targets}.values():
-            options = {"file_path": target.file_path, "fsync": "true" if target.fsync else "false"}
+            options = {
+                "file_path": target.file_path,
+                "fsync": "true" if target.fsync else "false",
+                "chain": "true" if target.chain else "false",
+            }
             entry = DeviceEntry(path=f"{target.file_path}/", type=target.type, options=options)
             device = known.get(target.file_path)
             if device is None or device.entry != entry:
-                device = Device(entry, SealedLines(), self._open_sink)
+                device = Device(entry, SealedLines(), self._open_sink, chain=Chain(None) if target.chain else None)
             out.append(device)
         return tuple(out)

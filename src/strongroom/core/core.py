@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
+from strongroom.core.denials import HEADER as DENIAL
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
 from strongroom.core.lease_limit import LeaseLimit
@@ -17,18 +18,23 @@ from strongroom.core.mounts import Kinds, MountLimits
 from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
 from strongroom.core.pipeline import TRANSITION, Pipeline, Recorder
-from strongroom.core.policies import Policies, PolicyLanguage
+from strongroom.core.policies import Acl, Policies, PolicyLanguage, below
 from strongroom.core.rate_limit import RateLimit, RoleLimit
 from strongroom.core.rate_windows import Windows
 from strongroom.core.router import Router, mounted
 from strongroom.core.seal import InitResult, SealConfig, SealKeeper, SealStatus
 from strongroom.core.shares import KeyShares
+from strongroom.core.space_removal import Removals
+from strongroom.core.spaces import Spaces
 from strongroom.core.token_auth import TokenAuth, TokenCheck
+from strongroom.core.visible import VisibleLists
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
 from strongroom.sdk.engine import Call, Engine, Mount
-from strongroom.sdk.request import ROOT_NAMESPACE, Request, Response
+from strongroom.sdk.outside import Fetch, nowhere
+from strongroom.sdk.paths import sanitised
+from strongroom.sdk.request import ROOT_NAMESPACE, Caller, Request, Response
 from strongroom.sdk.storage import Backend, NoStorage, Write
 
 VERSION = "0.1.0"
@@ -84,6 +90,8 @@ class AuditTrail(Recorder, Protocol):
 
     def hash(self, path: str, text: str) -> str: ...
 
+    async def proof(self, path: str) -> tuple[bytes, str]: ...
+
     async def unsealed(self, storage: Any, space: Namespace) -> None:
         """The barrier is open: load the devices."""
 
@@ -107,14 +115,16 @@ class Core:
         guards: Sequence[Any] = (),
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
         windows: Windows | None = None,
         tallies: Tallies | None = None,
     ) -> None:
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
-        self.now, self.offload = now, offload
+        self.now, self.offload, self.fetch = now, offload, fetch
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
         self.barrier: Barrier | None = None
         self.spaces: dict[str, Namespace] = {}
+        self._directory: Spaces | None = None
         self.cluster: Cluster | None = None
         self.in_flight: dict[str, tuple[float, Request]] = {}
         self.on_transition: Callable[[str], Awaitable[None]] | None = None
@@ -125,7 +135,7 @@ class Core:
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
-        self.rate_limit = RateLimit(self.space, now, windows=windows)
+        self.rate_limit = RateLimit(self.space, now, windows=windows, seen=self._seen)
         self._tallies: Tallies = tallies if tallies is not None else ProcessTallies()
         self._rated: set[str] = set()  # ids of the namespaces that have rate limits
         self._counted: set[str] = set()  # and of those that have lease-count quotas
@@ -154,6 +164,7 @@ class Core:
             Facts(),
             *self._guards,
             Policies(lambda ns: self.space(ns).policies),
+            VisibleLists(self.space),
             *self._custom,
             *([LeaseLimit(self.space)] if self._counted else []),
             tokens,
@@ -161,7 +172,7 @@ class Core:
             Wrapping(self.space),
             Warnings(),
         ]
-        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom)
+        return Pipeline(self.router, steps, self.audit, tokens.spend, self._after, self._custom, self._denied)
 
     @property
     def limits_rates(self) -> bool:
@@ -197,9 +208,39 @@ class Core:
                         await self._fresh(self.space(request.namespace), stamp)
                     except VaultError as error:
                         request = msgspec.structs.replace(request, fault=error)
+                if request.namespace_path or (
+                    space is not None and space.has_children and not space.serves(request.path)
+                ):
+                    return await self._elsewhere(request, stamp)
+            elif request.namespace_path:
+                request = msgspec.structs.replace(request, namespace_path="")  # nobody looked whether it exists
             return await self.pipeline.handle(request)
         finally:
             self.in_flight.pop(request.id, None)
+
+    async def _elsewhere(self, request: Request, stamp: int | None) -> Response:
+        """A request that is or may be for another namespace than the root."""
+        if request.fault is not None or self._of_the_node(request):
+            return await self.pipeline.handle(msgspec.structs.replace(request, namespace_path=""))
+        directory = self.directory
+        try:
+            inside = await directory.enter(request, stamp)
+        except VaultError as error:
+            path = f"{sanitised(request.namespace_path.encode())}/{request.path}"
+            lost = msgspec.structs.replace(request, fault=error, namespace_path="", path=path)
+            return await self.pipeline.handle(lost)
+        try:
+            self.in_flight[request.id] = (self.now(), inside)
+            return await self.pipeline.handle(inside)
+        finally:
+            directory.leave(inside)
+
+    def _of_the_node(self, request: Request) -> bool:
+        """Whether the node itself is asked (health, seal status): clients send their namespace with that too."""
+        if not request.path.startswith("sys/"):
+            return False
+        match, _ = self._sealed_router.match(request.op, request.path)
+        return match.route.while_sealed
 
     async def _fresh(self, space: Namespace, stamp: int | None) -> None:
         if stamp is None or stamp != space.stamp:
@@ -221,6 +262,12 @@ class Core:
             await self.seal()
         return response
 
+    def _denied(self, call: Call, error: VaultError) -> None:
+        """Give a refusal the id by which ``sys/policies/explain`` knows it."""
+        space = self.spaces.get(call.request.namespace)
+        if space is not None:
+            error.headers = {DENIAL: space.denials.seal(call)}
+
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""
         if self.barrier is None:
@@ -233,6 +280,33 @@ class Core:
         if space is None:
             raise Sealed
         return space
+
+    @property
+    def directory(self) -> Spaces:
+        """The namespaces. Raises Sealed."""
+        if self._directory is None:
+            raise Sealed
+        return self._directory
+
+    def _seen(self, path: str) -> tuple[Namespace, str]:
+        return self.directory.seen(path)
+
+    @property
+    def removals(self) -> Removals:
+        """What removes namespaces. Raises Sealed."""
+        return Removals(self.barrier, self.directory, self.now)
+
+    async def acl(self, request: Request, caller: Caller) -> Acl:
+        """What the policies of ``caller`` say of the namespace of ``request``."""
+        store = self.space(caller.namespace).policies
+        return await store.acl(caller, below(store, request, caller))
+
+    def mounted(self, path: str) -> bool:
+        """Whether a mount serves ``path``, which may begin with namespaces that a request was made to."""
+        if self._directory is None:
+            return self.router(ROOT_NAMESPACE).mount_of(path) is not None
+        space, rest = self._directory.seen(path)
+        return space.serves(rest)
 
     # -- seal ----------------------------------------------------------------------------------------------------
 
@@ -295,6 +369,7 @@ class Core:
                 now=self.now,
                 offload=self.offload,
                 tallies=self._tallies,
+                fetch=self.fetch,
                 limited=self._now_limited,
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
@@ -305,7 +380,8 @@ class Core:
             await self.keeper.seal()
             raise
         self.cluster = None if stored is None else msgspec.json.decode(stored.value, type=Cluster)
-        self.spaces = {ROOT_NAMESPACE: space}
+        self._directory = Spaces(barrier, parts, space)
+        self.spaces = self._directory.opened
         self.barrier = barrier
 
     @property
@@ -324,6 +400,7 @@ class Core:
         await self.audit.sealed()
         self.barrier = None
         self.spaces = {}
+        self._directory = None
         self.cluster = None
         self.attempts.clear()
         self._rated.clear()
@@ -358,7 +435,7 @@ class Core:
         if self.now() >= self._next_count:
             self._next_count = self.now() + MAINTAIN_EVERY
             await self.count_encryptions()
-        return await self.space().tidy()
+        return await self.space().tidy() + await self.removals.tidy()
 
     async def count_encryptions(self) -> None:
         """Write back how often this process used the barrier's key, and rotate it if that is due."""

@@ -1,7 +1,8 @@
 """Changing what a namespace's epoch stands for: mounts, policies, settings. One commit moves it along."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from strongroom.core import layout
@@ -17,6 +18,7 @@ async def commit_with_epoch(
     writes: Sequence[Write],
     *,
     before: Callable[[], Awaitable[None]] | None = None,
+    expect: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Commit ``writes`` and move the epoch, if nobody else moved it meanwhile; else try again.
 
@@ -25,6 +27,7 @@ async def commit_with_epoch(
         namespace: its id.
         writes: the change.
         before: reads what the change depends on, once the epoch is known, and raises if it may not be made.
+        expect: revisions that must hold besides, of keys that also change without the epoch; ``before`` fills it.
 
     Raises:
         Conflict: others kept changing the namespace.
@@ -35,6 +38,6 @@ async def commit_with_epoch(
         if before is not None:
             await before()
         with contextlib.suppress(Conflict):
-            await storage.commit([*writes, Write(key, b"1")], expect={key: stored.revision if stored else 0})
+            await storage.commit([*writes, Write(key, b"1")], expect={**expect, key: stored.revision if stored else 0})
             return
     raise Conflict("mounts, policies or settings change too quickly")

@@ -6,6 +6,7 @@ SEAL_ROOT = "core/seal/root"  # the root key under the unseal key
 SEAL_KEYRING_KEY = "core/seal/keyring-key"  # the keyring key under the root key
 KEYRING = "core/keyring"  # the terms under the keyring key
 CLUSTER = "core/cluster"
+UNFINISHED = "core/unfinished/"  # <nsid>: work in a namespace that tidying must finish
 AUDIT_TARGETS = "core/audit-targets"  # clear
 
 LAYOUT_VERSION = 1  # of core/format
@@ -24,6 +25,26 @@ def epoch(ns: str) -> str:
     return f"ns/{ns}/epoch"
 
 
+def child_prefix(ns: str) -> str:
+    """The namespaces directly below one."""
+    return f"ns/{ns}/namespace/"
+
+
+def child(ns: str, name: str) -> str:
+    """The entry of the namespace ``name`` below ``ns``."""
+    return f"ns/{ns}/namespace/{name}"
+
+
+def place(ns: str) -> str:
+    """Where the namespace with that id is: the ids and names on the way to it."""
+    return f"core/namespace/{ns}"
+
+
+def abroad(ns: str, token_id: str) -> str:
+    """The ids of the namespaces below ``ns`` in which something hangs on a token of ``ns``."""
+    return f"ns/{ns}/token/abroad/{token_id}/"
+
+
 def mount_prefix(ns: str) -> str:
     return f"ns/{ns}/mount/"
 
@@ -40,12 +61,29 @@ def policy(ns: str, name: str) -> str:
     return f"ns/{ns}/policy/{name}"
 
 
+def cedar_epoch(ns: str) -> str:
+    """The key whose revision moves with every change of a Cedar policy; there is none before the first."""
+    return f"ns/{ns}/cedar-epoch"
+
+
+def cedar_prefix(ns: str) -> str:
+    return f"ns/{ns}/cedar/"
+
+
+def cedar(ns: str, name: str) -> str:
+    return f"ns/{ns}/cedar/{name}"
+
+
 def token_prefix(ns: str) -> str:
     return f"ns/{ns}/token/"
 
 
 def lease_prefix(ns: str) -> str:
     return f"ns/{ns}/lease/"
+
+
+def identity_prefix(ns: str) -> str:
+    return f"ns/{ns}/identity/"
 
 
 def audit_prefix(ns: str) -> str:
@@ -55,6 +93,11 @@ def audit_prefix(ns: str) -> str:
 def audit(ns: str, path: str) -> str:
     """One audit device; ``path`` is its mount path, with or without the trailing slash."""
     return f"ns/{ns}/audit/{path.rstrip('/')}"
+
+
+def audit_heads(ns: str, path: str) -> str:
+    """How far the chains of an audit device had come, and the last checkpoint that was signed over them."""
+    return f"ns/{ns}/audit-heads/{path.rstrip('/')}"
 
 
 def config_prefix(ns: str) -> str:

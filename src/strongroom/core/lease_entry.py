@@ -1,13 +1,13 @@
 """What is stored of a lease, and the keys it is stored under.
 
     ns/<ns>/lease/id/<lease id>                 the entry
-    ns/<ns>/lease/exp/<second>/<hash of the id>  the lease id; ordered by the second of expiry, so that expired
-                                                 leases are found without reading the others
+    ns/root/lease/exp/<second>/<hash of the id> the lease id, of any namespace; ordered by the second of expiry, so that
+                                                 expired leases are found without reading the others
     ns/<ns>/lease/by/<th>/<hash of the id>       the lease id, for the token that holds it
     ns/<ns>/lease/stuck/<hash of the id>         the lease id, when its revocation failed too often
     ns/<ns>/lease/role/<quota>/<accessor's hash> a token that counts in the quota of a login role; may outlive it
 
-A token that expires has a lease too; its id is ``<creation path>/h<th>`` and its entry names the token.
+A token that expires has a lease too; its id is ``<creation path>/h<time>-<th>`` and its entry names the token.
 """
 
 import hashlib
@@ -15,9 +15,10 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.layout import lease_prefix
+from strongroom.core.names import tail
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
-
-TOKEN_NAME = 41  # characters that a token's lease id has behind its path; a secret's has 24
 
 
 class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,11 +54,13 @@ def id_hash(lease_id: str) -> str:
 class LeaseKeys:
     """The store keys of one namespace's leases."""
 
-    __slots__ = ("by", "exp", "id", "role", "stuck")
+    __slots__ = ("by", "exp", "id", "role", "stuck", "tail")
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, namespace: str = ROOT_NAMESPACE) -> None:
         self.id = prefix + "id/"
-        self.exp = prefix + "exp/"
+        shared = prefix if namespace == ROOT_NAMESPACE else lease_prefix(ROOT_NAMESPACE)
+        self.exp = shared + "exp/"
+        self.tail = tail(namespace)
         self.by = prefix + "by/"
         self.stuck = prefix + "stuck/"
         self.role = prefix + "role/"
@@ -84,6 +87,6 @@ class LeaseKeys:
         return writes
 
 
-def token_lease_id(path: str, token_id: str) -> str:
-    """The lease id of a token: its creation path and ``h`` with its hash."""
-    return f"{path}/h{token_id}"
+def token_lease_id(path: str, name: str, tail: str = "") -> str:
+    """The lease id of a token: its creation path, ``h``, its name (``tokens.name_of``) and the namespace's ``tail``."""
+    return f"{path}/h{name}{tail}"

@@ -91,7 +91,7 @@ class LeaseLimit:
         if quota is None:
             return
         await counter.room(quota, call.request.path, take=True)
-        name = accessor()
+        name = accessor() + space.tokens.keys.tail
         call.notes[_NOTE] = quota.id
         call.notes[ACCESSOR] = name, counter.note_role(quota, name)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core import layout
 from strongroom.core.lease_entry import LeaseEntry, LeaseKeys, id_hash, second
 from strongroom.core.mounts import MountTable
-from strongroom.core.names import base62
+from strongroom.core.names import base62, namespace_of_lease
 from strongroom.core.tokens import Tokens
 from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import BadRequest, Conflict, VaultError
@@ -36,7 +37,7 @@ class Leases:
     def __init__(self, storage: Any, prefix: str, mounts: MountTable, tokens: Tokens, now: Callable[[], float]) -> None:
         self._storage, self.keys, self._mounts, self._tokens, self._now = (
             storage,
-            LeaseKeys(prefix),
+            LeaseKeys(prefix, tokens.namespace),
             mounts,
             tokens,
             now,
@@ -49,15 +50,26 @@ class Leases:
         stored = await self._storage.get(self.keys.id + lease_id)
         return None if stored is None else (_unpack(stored.value), stored.revision)
 
+    async def _anywhere(self, lease_id: str) -> tuple[LeaseEntry, int] | None:
+        """As ``get``, for a lease of any namespace."""
+        home = namespace_of_lease(lease_id)
+        if home == self._tokens.namespace:
+            return await self.get(lease_id)
+        stored = await self._storage.get(f"{layout.lease_prefix(home)}id/{lease_id}")
+        return None if stored is None else (_unpack(stored.value), stored.revision)
+
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
         """Lease ids and folders directly under ``prefix``."""
         names: list[str] = await self._storage.list(self.keys.id + prefix, after=after, limit=limit)
         return names
 
-    async def give(self, path: str, entry: LeaseEntry) -> str:
-        """Store a new lease of a secret; its id."""
-        lease_id = f"{path}/{base62(24)}"
-        await self._storage.commit(self.keys.put(lease_id, entry))
+    async def give(self, path: str, entry: LeaseEntry, *, home: str = "") -> str:
+        """Store a new lease of a secret; its id. ``home``: the namespace of the token that holds it, "" = this one."""
+        lease_id = f"{path}/{base62(24)}{self.keys.tail}"
+        writes = self.keys.put(lease_id, entry)
+        if home and home != self._tokens.namespace and entry.token:
+            writes.append(Write(layout.abroad(home, entry.token) + self._tokens.namespace, b"1"))
+        await self._storage.commit(writes)
         return lease_id
 
     async def renew(self, lease_id: str, increment: int) -> LeaseEntry:
@@ -141,12 +153,15 @@ class Leases:
         await self._storage.commit(self.keys.drop(lease_id, entry))
 
     async def expired(self, limit: int) -> Expired:
-        """Leases whose time has come, the oldest first, at most ``limit``. Stale index entries are dropped."""
+        """Leases of all namespaces whose time has come, the oldest first, at most ``limit``.
+
+        Stale index entries are dropped.
+        """
         rows = await self._storage.scan(self.keys.exp, until=second(self._now() + 1), limit=limit)
         out: Expired = []
         for key, stored in rows:
             lease_id = stored.value.decode()
-            found = await self.get(lease_id)
+            found = await self._anywhere(lease_id)
             if found is None or second(found[0].expires) != key.partition("/")[0]:
                 await self._storage.commit([Write(self.keys.exp + key, None)])
                 continue
@@ -194,7 +209,7 @@ class LeaseStep:
             mount=call.match.mount_uuid,
             private=wish.private,
         )
-        lease_id = await space.leases.give(call.request.path, entry)
+        lease_id = await space.leases.give(call.request.path, entry, home=caller.namespace if caller else "")
         return msgspec.structs.replace(
             response,
             lease=None,

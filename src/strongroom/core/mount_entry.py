@@ -20,6 +20,7 @@ class MountConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     force_no_cache: bool = False
     token_type: str = ""  # auth mounts: "default-service" when empty
     listing_visibility: str = ""  # "" | "unauth" | "hidden"
+    filter_lists: bool = False  # a LIST shows only what the caller may see
     audit_non_hmac_request_keys: tuple[str, ...] = ()
     audit_non_hmac_response_keys: tuple[str, ...] = ()
     passthrough_request_headers: tuple[str, ...] = ()
@@ -126,6 +127,7 @@ def tune_data(entry: MountEntry, default_ttl: int, max_ttl: int) -> dict[str, An
 def _extras(config: MountConfig) -> Mapping[str, Any]:
     names = (
         "listing_visibility",
+        "filter_lists",
         "audit_non_hmac_request_keys",
         "audit_non_hmac_response_keys",
         "passthrough_request_headers",

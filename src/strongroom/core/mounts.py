@@ -1,12 +1,13 @@
 """The mount table of one namespace: which engine answers where."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.client_trust import publisher
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.mount_entry import MountConfig, MountEntry, check_mac, entry_mac
 from strongroom.core.names import new_uuid
@@ -14,6 +15,8 @@ from strongroom.core.router import Mounted, Router, mounted
 from strongroom.core.sweep import delete_prefix
 from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Engine, Mount
+from strongroom.sdk.outside import Fetch, nowhere
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import View, Write
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -45,6 +48,10 @@ class MountLimits(msgspec.Struct, frozen=True, kw_only=True):
     hmac_level: str = "compat"  # "none" | "compat" | "high"
 
 
+async def _nothing(accessor: str) -> None:
+    """Nobody keeps anything."""
+
+
 class MountTable:
     """See the module. Reading builds a Router; every change is one commit that also moves the epoch."""
 
@@ -58,13 +65,15 @@ class MountTable:
         *,
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
+        fetch: Fetch = nowhere,
     ) -> None:
         self._storage, self._ns, self._kinds, self._limits = storage, namespace, kinds, limits
-        self._mac_key, self._now, self._offload = mac_key, now, offload
+        self._mac_key, self._now, self._offload, self._fetch = mac_key, now, offload, fetch
         self.entries: dict[str, MountEntry] = {}
         self.removing: list[MountEntry] = []
         self.router = Router([])
         self._built: dict[str, tuple[int, Mounted]] = {}
+        self.before_end: Callable[[str], Awaitable[None]] = _nothing  # forgets what others keep of an accessor
 
     # -- read ----------------------------------------------------------------------------------------------------
 
@@ -124,6 +133,8 @@ class MountTable:
             max_lease_ttl=max_ttl,
             token_type=entry.config.token_type or "default-service",
             offload=self._offload,
+            fetch=self._fetch,
+            publish=publisher(self._storage, layout.data_prefix(self._ns, entry.uuid)),
         )
 
     def view(self, entry: MountEntry) -> View:
@@ -181,7 +192,7 @@ class MountTable:
             self._free(entry.path)
             return [self.write(entry)]
 
-        await self._change(add)
+        await self._change(add, entry.path)
         engine = self.router.mounts[entry.path].engine if entry.path in self.router.mounts else None
         initialize = getattr(engine, "initialize", None)
         if initialize is not None:
@@ -194,6 +205,7 @@ class MountTable:
             BadRequest: nothing is mounted there, or the new path is taken.
         """
         made: list[tuple[MountEntry, MountEntry]] = []
+        target = change(self.entries[path]).path if path in self.entries else ""
 
         def put() -> list[Write]:
             old = self.entries.get(path)
@@ -206,7 +218,7 @@ class MountTable:
             made[:] = [(old, new)]
             return [self.write(new)]
 
-        await self._change(put)
+        await self._change(put, target)
         old, new = made[0]
         engine = self.router.mounts[new.path].engine if new.path in self.router.mounts else None
         initialize = getattr(engine, "initialize", None)
@@ -230,22 +242,30 @@ class MountTable:
                 raise BadRequest(f"cannot unmount {entry.shown_path!r}")
             leaving = msgspec.structs.replace(entry, state="removing")
             marked[:] = [leaving]
-            return [self.write(leaving)]
+            unfinished = [Write(layout.UNFINISHED + self._ns, b"1")] if self._ns != ROOT_NAMESPACE else []
+            return [self.write(leaving), *unfinished]
 
         await self._change(mark)
         return marked[0]
 
     async def finish_removal(self, entry: MountEntry) -> None:
         """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat."""
+        await self.before_end(entry.accessor)
         await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
         await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 
-    async def _change(self, make: Callable[[], list[Write]]) -> None:
-        """Commit what ``make`` makes of the table as it is now, and move the epoch; again if others come between."""
+    async def _change(self, make: Callable[[], list[Write]], path: str = "") -> None:
+        """Commit what ``make`` makes of the table as it is now, and move the epoch; again if others come between.
+
+        ``path`` is one that the change takes: it may not begin with the name of a namespace.
+        """
         writes: list[Write] = []
 
         async def before() -> None:
             await self.load()
+            first = path.partition("/")[0]
+            if first and await self._storage.get_sealed(layout.child(self._ns, first)) is not None:
+                raise BadRequest(f"path is already in use at {first}/")
             writes[:] = make()
 
         await commit_with_epoch(self._storage, self._ns, writes, before=before)

@@ -6,6 +6,7 @@ import uuid
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SERVICE_PREFIX = "hvs."
 BATCH_PREFIX = "hvb."
+ROOT = "root"
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
@@ -25,6 +26,30 @@ def service_token() -> str:
 def accessor() -> str:
     """A token accessor: 24 base62 characters (B.7)."""
     return base62(24)
+
+
+def tail(namespace: str) -> str:
+    """What the tokens, accessors and lease ids of a namespace end in: "." and its id, nothing in the root namespace."""
+    return "" if namespace == ROOT else f".{namespace}"
+
+
+def namespace_of_token(token: str) -> str:
+    """The id of the namespace that ``token`` says it belongs to; nothing is proven by that."""
+    if token.startswith((SERVICE_PREFIX, BATCH_PREFIX)):
+        _, dot, namespace = token[len(SERVICE_PREFIX) :].rpartition(".")
+        return namespace if dot else ROOT
+    return ROOT
+
+
+def namespace_of_lease(lease_id: str) -> str:
+    """The id of the namespace that a lease belongs to."""
+    _, dot, namespace = lease_id.rpartition("/")[2].rpartition(".")
+    return namespace if dot else ROOT
+
+
+def namespace_id() -> str:
+    """A new namespace id: 6 base62 characters. The commit that uses it makes sure that nobody else has it."""
+    return base62(6)
 
 
 def new_uuid() -> str:

@@ -1,23 +1,37 @@
 """One namespace at work: its tokens, mounts, policies, leases and settings, kept fresh by its epoch."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from strongroom.core import layout
+from strongroom.core.cedar_gate import CedarGate
+from strongroom.core.denials import Denials
+from strongroom.core.identity import Identity
 from strongroom.core.lease_count import LeaseCounter
+from strongroom.core.lease_entry import LeaseEntry
 from strongroom.core.lease_tallies import Tallies
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
+from strongroom.core.names import namespace_of_lease
 from strongroom.core.policies import PolicyLanguage, PolicyStore
 from strongroom.core.quota_entry import LeaseQuota, QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
 from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
 from strongroom.errors import Conflict, VaultError
+from strongroom.sdk.outside import Fetch, nowhere
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a namespace is; kept under ``core/namespace/<id>`` and never changed."""
+
+    path: str  # "ns1/ns2/"
+    ancestors: tuple[str, ...]  # ids from the root namespace down to its parent
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,34 +44,65 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
     tallies: Tallies  # of lease-count quotas
+    fetch: Fetch = nowhere
     limited: Callable[[str, bool, bool], None] = lambda *_: None  # told whether a namespace has rates, and lease counts
 
     def __repr__(self) -> str:
         return "Parts()"
 
 
+Reach = Callable[[str], Awaitable["Namespace | None"]]  # id -> that namespace, open; None if there is none
+
+
+async def _nowhere(namespace: str) -> "Namespace | None":
+    return None
+
+
 class Namespace:
     """See the module. ``storage`` is the barrier."""
 
-    def __init__(self, namespace: str, storage: Any, parts: Parts, tokens: Tokens) -> None:
+    def __init__(self, namespace: str, storage: Any, parts: Parts, tokens: Tokens, place: Place | None = None) -> None:
         self.id = namespace
+        self.path = place.path if place is not None else ""  # "ns1/ns2/"; "" for the root namespace
+        self.ancestors = place.ancestors if place is not None else ()  # ids, the root namespace's first
+        self.reach: Reach = _nowhere
+        self.has_children = False
         self.storage = storage
         self.parts = parts
         self.tokens = tokens
         self.mounts = MountTable(
-            storage, namespace, parts.kinds, parts.limits, parts.mac_key, now=parts.now, offload=parts.offload
+            storage,
+            namespace,
+            parts.kinds,
+            parts.limits,
+            parts.mac_key,
+            now=parts.now,
+            offload=parts.offload,
+            fetch=parts.fetch,
         )
-        self.policies = PolicyStore(storage, namespace, parts.language)
+        self.policies = PolicyStore(storage, namespace, parts.language, self.path)
+        self.cedar = CedarGate(self, parts.language.cedar)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
+        self.denials = Denials(tokens.derived_key(b"denial"), parts.now)
+        self.identity = Identity(
+            storage, namespace, hash_text=tokens.hash, mount_of=self.mounts.by_accessor, now=parts.now
+        )
+        self.mounts.before_end = self.identity.removal.mount
+        self.policies.identity = self.identity.template
         self.settings = Settings()
         self.rates: QuotaTable[RateQuota] = QuotaTable(())
         self.lease_quotas: QuotaTable[LeaseQuota] = QuotaTable(())
         self.lease_counter = LeaseCounter(self, parts.tallies, parts.now)
-        self.on_change: list[Callable[[], Any]] = []  # told (awaited) after each reload
+        # Told (awaited) after each reload, in this order: Cedar asks who a caller is.
+        self.on_change: list[Callable[[], Any]] = [self.identity.forget, self.cedar.load]
         self.stamp: int | None = None  # the store's stamp under which the tables were last found fresh
         self._epoch_key = layout.epoch(namespace)
         self._epoch = -1
         self._forced = 0.0
+
+    def serves(self, path: str) -> bool:
+        """Whether a mount of this namespace serves ``path``."""
+        return self.mounts.router.mount_of(path) is not None
 
     async def refresh(self) -> None:
         """Reload tables if another process changed something. One store read when nothing did."""
@@ -72,6 +117,7 @@ class Namespace:
             stored = await self.storage.get_sealed(self._epoch_key)
             revision = stored.revision if stored is not None else 0
         await self.mounts.load()
+        self.has_children = bool(await self.storage.list(layout.child_prefix(self.id), limit=1))
         self.policies.forget()
         quotas = self.settings.quotas
         self.settings = await load_settings(self.storage, self.id)
@@ -95,7 +141,27 @@ class Namespace:
             await self.leases.revoke_of_token(token_id)
             if cubby is not None:
                 await delete_prefix(self.storage, f"{layout.data_prefix(self.id, cubby.uuid)}{token_id}/")
+            for name, space in await self.abroad(token_id):
+                if space is not None:
+                    await space.clean_up(await space.tokens.resume(token_id))
+                await self.storage.commit([Write(layout.abroad(self.id, token_id) + name, None)])
         await self.tokens.forget(token_ids)
+
+    async def abroad(self, token_id: str) -> list[tuple[str, "Namespace | None"]]:
+        """The namespaces below in which children or leases hang on a token of this one; None where one is gone."""
+        found = []
+        after = ""
+        while names := await self.storage.list(layout.abroad(self.id, token_id), after=after):
+            found += [(name, await self.reach(name)) for name in names]
+            after = names[-1]
+        return found
+
+    async def orphan_children(self, token_id: str) -> None:
+        """Cut the children of a token loose, wherever they are."""
+        await self.tokens.orphan_children(token_id)
+        for _, space in await self.abroad(token_id):
+            if space is not None:
+                await space.tokens.orphan_children(token_id)
 
     async def revoke_prefix(self, prefix: str, *, force: bool = False) -> int:
         """Revoke every lease whose id starts with ``prefix`` (ends in "/"), tokens among them; how many.
@@ -138,30 +204,54 @@ class Namespace:
     async def tidy(self, *, limit: int = 500) -> int:
         """Finish what was begun and end what has expired. How many things were done; call again while > 0."""
         done = 0
-        for token_id in await self.tokens.revoking(limit):
-            await self.clean_up(await self.tokens.resume(token_id))
-            done += 1
+        if self.id == ROOT_NAMESPACE:  # where the notes and the expiries of all namespaces are
+            done += await self._end_due(limit)
+        done += await self.identity.removal.tidy(limit)
         for entry in list(self.mounts.removing):
             with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
                 await self.revoke_prefix(entry.path)
                 await self.mounts.finish_removal(entry)
                 done += 1
-        for lease_id, lease in await self.leases.expired(limit):
-            if lease.kind == "token":
-                await self.end_token(lease.token)
-                await self.leases.forget(lease_id, lease)
-            else:
-                with contextlib.suppress(VaultError):  # counted and put off; the others must not wait for it
-                    await self.leases.revoke(lease_id)
-            done += 1
         return done
 
+    async def _end_due(self, limit: int) -> int:
+        """Finish revocations that were begun and end leases that expired, in every namespace; how many."""
+        done = 0
+        for note in await self.tokens.revoking(limit):
+            token_id, _, home = note.partition(".")
+            space = self if not home else await self.reach(home)
+            if space is None:  # its namespace is gone
+                await self.storage.commit([Write(self.tokens.keys.revoking + note, None)])
+            else:
+                await space.clean_up(await space.tokens.resume(token_id))
+            done += 1
+        for lease_id, lease in await self.leases.expired(limit):
+            home = namespace_of_lease(lease_id)
+            space = self if home == self.id else await self.reach(home)
+            if space is not None:  # else its removal ends it
+                await space.end_expired(lease_id, lease)
+                done += 1
+        return done
 
-async def open_namespace(namespace: str, storage: Any, parts: Parts) -> Namespace:
-    """A namespace of an unsealed store, loaded."""
+    async def end_expired(self, lease_id: str, lease: LeaseEntry) -> None:
+        """End a lease of this namespace whose time has come."""
+        if lease.kind == "token":
+            await self.end_token(lease.token)
+            await self.leases.forget(lease_id, lease)
+        else:
+            with contextlib.suppress(VaultError):  # counted and put off; the others must not wait for it
+                await self.leases.revoke(lease_id)
+
+
+async def open_namespace(namespace: str, storage: Any, parts: Parts, place: Place | None = None) -> Namespace:
+    """A namespace of an unsealed store, loaded. ``place`` is None for the root namespace.
+
+    Raises:
+        NotFound: there is none with that id.
+    """
     prefix = layout.token_prefix(namespace)
     keys = await token_keys(storage, prefix)
-    tokens = Tokens(storage, prefix, layout.lease_prefix(namespace), keys, parts.now)
-    space = Namespace(namespace, storage, parts, tokens)
+    tokens = Tokens(storage, prefix, layout.lease_prefix(namespace), keys, parts.now, namespace)
+    space = Namespace(namespace, storage, parts, tokens, place)
     await space.reload()
     return space

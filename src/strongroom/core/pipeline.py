@@ -45,6 +45,7 @@ class Pipeline:
         spend: counts one use of a limited token. Runs after the request record, for refused calls too.
         after: what a recorded answer still has to bring about before it leaves (seal, hand over).
         outsiders: those of the handlers that are not the core's own.
+        denied: told of each 403 before it leaves.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Pipeline:
         spend: Callable[[Call], Awaitable[None]],
         after: Callable[[Call, Response], Awaitable[Response]] | None = None,
         outsiders: Sequence[Any] = (),
+        denied: Callable[[Call, VaultError], None] = lambda call, error: None,
     ) -> None:
         self._router = router
         self._audit = audit
         self._spend = spend
         self._after = after
         self._outsiders = bool(outsiders)
+        self._denied = denied
         self._pre = [(getattr(h, "concerns", None), h.pre_route) for h in handlers if _has(h, "pre_route")]
         self._route = [h.route for h in handlers if _has(h, "route")]
         self._post = [(h.post_route, getattr(h, "special_only", False)) for h in handlers if _has(h, "post_route")]
@@ -95,6 +98,8 @@ class Pipeline:
             outcome = error
         await self._audit.response(call, outcome)
         if isinstance(outcome, BaseException):
+            if isinstance(outcome, VaultError) and outcome.status == 403:
+                self._denied(call, outcome)
             raise outcome
         if self._after is not None and TRANSITION in call.notes:
             return await self._after(call, outcome)

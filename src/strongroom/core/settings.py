@@ -16,6 +16,12 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allowed_headers: tuple[str, ...] = ()
 
 
+class Authorization(msgspec.Struct, frozen=True, kw_only=True):
+    """sys/config/authorization: how ACL and Cedar policies count together."""
+
+    mode: str = "either"  # "either" may allow | "both" must
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of them, as one value that is replaced on change."""
 
@@ -23,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui_headers: dict[str, tuple[str, ...]] = {}
     audited_headers: dict[str, bool] = {}  # lower-case name -> HMAC it?
     rotate: dict[str, Any] = {}
+    authorization: Authorization = Authorization()
     quotas: Quotas = Quotas()
 
 
@@ -31,6 +38,7 @@ _KINDS: dict[str, Any] = {
     "ui-headers": dict[str, tuple[str, ...]],
     "audited-headers": dict[str, bool],
     "rotate": dict[str, Any],
+    "authorization": Authorization,
     "quotas": Quotas,
 }
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.names import namespace_of_token
 from strongroom.core.namespace import Namespace
 from strongroom.core.pipeline import LIMITED
 from strongroom.core.token_entry import TokenEntry
@@ -12,10 +13,11 @@ from strongroom.core.tokens import Found, Tokens
 from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import BadRequest, PermissionDenied, Sealed, VaultError
 from strongroom.sdk.engine import Call
-from strongroom.sdk.request import Auth, Response
+from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Response
 from strongroom.sdk.token_fields import address_within
 
 ACCESSOR = "accessor"  # note of a login: the accessor that its token gets, and what is stored along with it
+_ELSEWHERE = "a token has its cubbyhole in its own namespace"
 _SPENT = "spent"  # note of a call that took a token's last use: the token
 
 
@@ -51,6 +53,8 @@ class TokenAuth:
             if route.while_sealed:  # a client that kept its token may still ask how the node is
                 return None
             raise
+        if request.namespace != ROOT_NAMESPACE:
+            space = self._home(space, request.token)
         found = space.tokens.known(request.token, space.stamp) or await space.tokens.find(request.token)
         if found is None:
             if route.login:
@@ -60,17 +64,31 @@ class TokenAuth:
             if route.login:
                 return None
             raise PermissionDenied
-        call.caller = found.caller
+        if space.id != request.namespace and call.match.mount_type == "cubbyhole":
+            call.match = msgspec.structs.replace(call.match, refusal=BadRequest(_ELSEWHERE))
+        caller = space.identity.known(found.caller)
+        if caller is None:
+            caller = await space.identity.caller(found.caller, keep=not found.entry.num_uses)
+            if caller is None:  # its entity is gone or disabled
+                if route.login:
+                    return None
+                raise PermissionDenied
+        call.caller = caller
         if found.entry.num_uses:
             call.notes[LIMITED] = found
         return None
+
+    def _home(self, space: Namespace, token: str) -> Namespace:
+        """Where a token that came to ``space`` may be known: there, or in a namespace above that it names itself."""
+        home = namespace_of_token(token)
+        return self._namespace(home) if home in space.ancestors else space
 
     async def spend(self, call: Call) -> None:
         """Count one use of a limited token: after the request record, whatever comes of the request."""
         found: Found | None = call.notes.get(LIMITED)
         if found is None or call.match.route.login:
             return
-        tokens = self._namespace(call.request.namespace).tokens
+        tokens = self._namespace(found.caller.namespace).tokens
         if not await tokens.spend(found.id):
             raise PermissionDenied
         if found.entry.num_uses == 1:
@@ -88,7 +106,7 @@ class TokenAuth:
         """The last use is over: end the token and what hangs on it."""
         spent: Found | None = call.notes.pop(_SPENT, None)
         if spent is not None:
-            await self._namespace(call.request.namespace).end_token(spent.id)
+            await self._namespace(spent.caller.namespace).end_token(spent.id)
 
     async def issue(self, call: Call, response: Response) -> Response:
         """Make the token that a login has earned.
@@ -110,6 +128,10 @@ class TokenAuth:
             explicit_max=auth.explicit_max_ttl,
             period=auth.period,
         )
+        entity_id = auth.entity_id
+        if auth.alias and mount is not None:
+            entity = await space.identity.logins.entity(mount, auth.alias, auth.alias_metadata, auth.group_aliases)
+            entity_id = entity.id
         place = call.match.mount_path.removeprefix("auth/").rstrip("/").replace("/", "-")
         name, extra = call.notes.get(ACCESSOR, ("", ()))
         entry = TokenEntry(
@@ -125,18 +147,18 @@ class TokenAuth:
             renewable=auth.renewable and kind == "service",
             meta=dict(auth.metadata) if auth.metadata else None,
             bound_cidrs=auth.bound_cidrs,
-            entity_id=auth.entity_id,
+            entity_id=entity_id,
             type=kind,
             mount_accessor=call.match.mount_accessor,
             no_default_policy=auth.no_default_policy,
             alias=auth.alias,
+            group_aliases=tuple(auth.group_aliases),
             private=auth.private,
             namespace=space.id,
         )
         token, entry = await store(space.tokens, entry, extra=extra)
-        return msgspec.structs.replace(
-            response, auth=shown_auth(entry, token), warnings=(*response.warnings, *warnings)
-        )
+        shown = await shown_auth(space, entry, token)
+        return msgspec.structs.replace(response, auth=shown, warnings=(*response.warnings, *warnings))
 
 
 async def store(
@@ -178,11 +200,13 @@ def token_type(wanted: str, mount: str) -> str:
     return "batch" if mount == "default-batch" else "service"
 
 
-def shown_auth(entry: TokenEntry, token: str, *, ttl: int | None = None) -> Auth:
+async def shown_auth(space: Namespace, entry: TokenEntry, token: str, *, ttl: int | None = None) -> Auth:
     """The ``auth`` block of an answer. ``token`` is "" where only the accessor was given."""
+    identity = await space.identity.policies_of(entry.entity_id)
     return Auth(
-        policies=entry.policies,
+        policies=tuple(sorted({*entry.policies, *identity})) if identity else entry.policies,
         token_policies=entry.policies,
+        identity_policies=identity,
         metadata=entry.meta,
         display_name=entry.display_name,
         ttl=entry.ttl if ttl is None else ttl,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from strongroom.core.namespace import Namespace
+from strongroom.core.policies import below
 from strongroom.core.token_auth import shown_auth, store
 from strongroom.core.token_entry import TokenEntry
 from strongroom.core.token_roles import Role, TokenRoles, check_policies, matches
@@ -14,7 +15,7 @@ from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import BadRequest, PermissionDenied
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import Duration, Flag, StrList, StrMap, Text
-from strongroom.sdk.request import Op, Response
+from strongroom.sdk.request import ROOT_NAMESPACE, Op, Response
 from strongroom.sdk.token_fields import MAX_USES, check_cidrs, cidrs_within, normalize_policies
 
 
@@ -71,7 +72,8 @@ class TokenCreate:
 
     async def create(self, call: Call, args: CreateArgs, *, orphan: bool = False) -> Response:
         space = self._namespace(call.request.namespace)
-        parent = await space.tokens.find_id(call.caller.token_id) if call.caller else None
+        home = self._namespace(call.caller.namespace) if call.caller else space
+        parent = await home.tokens.find_id(call.caller.token_id) if call.caller else None
         if parent is None:
             if call.caller is not None and call.caller.token_type == "batch":
                 raise BadRequest("batch tokens cannot create more tokens")
@@ -79,17 +81,34 @@ class TokenCreate:
         if parent.entry.num_uses:
             raise BadRequest("restricted use token cannot generate child tokens")
         role = await self._role(str(args.role_name))
-        sudo = parent.caller.root or "sudo" in (await space.policies.acl(parent.caller)).capabilities(call.request.path)
+        caller = await home.identity.caller(parent.caller, keep=False)
+        if caller is None:
+            raise PermissionDenied
+        acl = await home.policies.acl(caller, below(home.policies, call.request, caller))
+        sudo = caller.root or "sudo" in acl.capabilities(call.request.path)
         kind = _kind(args, role)
+        alias = _entity_alias(args, role)
         self._check(args, sudo=sudo, orphan=orphan, role=role, kind=kind)
-        policies = _policies(args, role, parent, sudo=sudo)
+        if args.id and space.id != ROOT_NAMESPACE:
+            raise BadRequest("token IDs can only be manually specified in the root namespace")
+        held = parent.entry.policies if home is space else ()  # names mean something else in another namespace
+        policies = _policies(args, role, parent, held, sudo=sudo)
         entry, warnings = self._entry(call, args, role, parent, kind, policies)
         if orphan or args.no_parent or (role is not None and role.orphan):
-            entry = msgspec.structs.replace(entry, parent="", entity_id="")
+            entry = msgspec.structs.replace(entry, parent="", parent_namespace="", entity_id="")
+        if alias:  # last, so that a refused request makes no entity
+            entry = msgspec.structs.replace(entry, entity_id=await self._entity(space, alias))
         token, entry = await store(space.tokens, entry, token=str(args.id), parent=parent)
         if args.id:
             warnings = (*warnings, "A token with a chosen ID is only as safe as that ID is hard to guess.")
-        return Response(auth=shown_auth(entry, token), warnings=warnings)
+        return Response(auth=await shown_auth(space, entry, token), warnings=warnings)
+
+    async def _entity(self, space: Namespace, alias: str) -> str:
+        """The entity known by ``alias`` at this mount, made if there is none. Raises PermissionDenied if disabled."""
+        mount = space.mounts.at(self._mount.path)
+        if mount is None:
+            raise PermissionDenied
+        return (await space.identity.logins.entity(mount, alias)).id
 
     async def _role(self, name: str) -> Role | None:
         if not name:
@@ -115,8 +134,6 @@ class TokenCreate:
             raise BadRequest("root or sudo privileges required to create orphan token")
         if args.period and not sudo:
             raise BadRequest("root or sudo privileges required to create periodic token")
-        if args.entity_alias:
-            raise BadRequest("entity_alias needs a role that allows it")
         if kind == "batch" and (args.num_uses or args.period or args.id or args.explicit_max_ttl):
             raise BadRequest("batch tokens cannot have a period, an explicit maximum, a number of uses or a chosen ID")
         if kind == "batch" and role is not None and (role.period or role.num_uses):
@@ -154,9 +171,10 @@ class TokenCreate:
             renewable=bool(args.renewable) and (role.renewable if role else True) and kind == "service",
             meta=dict(args.meta) or None,
             parent=parent.id,
+            parent_namespace="" if parent.caller.namespace == space.id else parent.caller.namespace,
             role=role.name if role else "",
             bound_cidrs=cidrs,
-            entity_id=parent.entry.entity_id,
+            entity_id=parent.entry.entity_id if parent.caller.namespace == space.id else "",
             type=kind,
             mount_accessor=self._mount.accessor,
             no_default_policy=bool(args.no_default_policy),
@@ -178,6 +196,21 @@ def _kind(args: CreateArgs, role: Role | None) -> str:
     return wanted or role.token_type.removeprefix("default-")
 
 
+def _entity_alias(args: CreateArgs, role: Role | None) -> str:
+    """The alias whose entity the token is to have, "" for the creator's. Only a role opens this door.
+
+    Raises:
+        BadRequest: there is no role, or it does not allow this alias.
+    """
+    name = args.entity_alias.lower()
+    if name and role is None:
+        raise BadRequest("'entity_alias' is only allowed in combination with token role")
+    allowed = {alias.lower() for alias in (role.allowed_entity_aliases if role else None) or ()}
+    if name and not matches(name, allowed, allowed):
+        raise BadRequest("invalid 'entity_alias' value")
+    return name
+
+
 def _cidrs(args: CreateArgs, parent: Found) -> tuple[str, ...]:
     """Where the child may be used from: never from where its creator may not."""
     asked = check_cidrs(args.bound_cidrs, name="bound_cidrs")
@@ -188,8 +221,13 @@ def _cidrs(args: CreateArgs, parent: Found) -> tuple[str, ...]:
     return asked
 
 
-def _policies(args: CreateArgs, role: Role | None, parent: Found, *, sudo: bool) -> tuple[str, ...]:
-    """The child's policies: never more than the creator has, unless the creator has sudo (threat CVE-2024-55949)."""
+def _policies(
+    args: CreateArgs, role: Role | None, parent: Found, held: tuple[str, ...], *, sudo: bool
+) -> tuple[str, ...]:
+    """The child's policies: never more than the creator has, unless the creator has sudo (threat CVE-2024-55949).
+
+    ``held`` are those of the parent that the child may have too.
+    """
     asked = {name.lower().strip() for name in args.policies}
     root = "root" in asked
     wanted = tuple(sorted({*normalize_policies(asked - {"root"}), *(("root",) if root else ())}))
@@ -203,10 +241,10 @@ def _policies(args: CreateArgs, role: Role | None, parent: Found, *, sudo: bool)
             or matches("default", role.disallowed_policies, role.disallowed_policies_glob)
         )
     if role is not None and role.limits_policies:
-        wanted = check_policies(role, wanted or (() if role.allows_by_name else parent.entry.policies))
+        wanted = check_policies(role, wanted or (() if role.allows_by_name else held))
     else:
-        wanted = wanted or parent.entry.policies
-        if not sudo and not {*wanted} <= {*parent.entry.policies, "default"}:
+        wanted = wanted or held
+        if not sudo and not {*wanted} <= {*held, "default"}:
             raise BadRequest("child policies must be subset of parent")
     if "root" in wanted and not parent.caller.root:
         raise BadRequest("root tokens may not be created without parent token being root")

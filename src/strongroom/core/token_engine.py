@@ -1,5 +1,6 @@
 """The engine at ``auth/token/``: look up, renew and revoke tokens; creation and roles are in their own files."""
 
+import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from strongroom.core.ttl import bounded_ttl
 from strongroom.errors import BadRequest, NotFound, PermissionDenied, wrapped
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import Duration, Text
-from strongroom.sdk.request import Auth, Op, Response
+from strongroom.sdk.request import Auth, Op, Request, Response
 
 
 class TokenArg(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +95,10 @@ class TokenEngine:
     def _space(self, call: Call) -> Namespace:
         return self._namespace(call.request.namespace)
 
+    def _home(self, call: Call) -> Namespace:
+        """Of the calling token: the request's namespace, or one above it."""
+        return self._namespace(call.caller.namespace) if call.caller is not None else self._space(call)
+
     async def _by_token(self, call: Call, args: TokenArg) -> Found | None:
         if not args.token:
             raise BadRequest("missing token")
@@ -108,10 +113,10 @@ class TokenEngine:
         return found
 
     async def _own(self, call: Call) -> Found:
-        found = await self._space(call).tokens.find(call.request.token)
+        found = await self._home(call).tokens.find(call.request.token)
         if found is None and call.caller is not None and call.caller.token_id:
             # the last use of a limited token was counted for this very request
-            entry = await self._space(call).tokens.peek(call.caller.token_id)
+            entry = await self._home(call).tokens.peek(call.caller.token_id)
             found = Found(call.caller.token_id, entry, call.caller) if entry is not None else None
         if found is None:
             raise PermissionDenied
@@ -119,23 +124,27 @@ class TokenEngine:
 
     async def lookup_self(self, call: Call, args: NoArgs) -> Response:
         found = await self._own(call)
-        return self._shown(found.entry, call.request.token)
+        return await self._shown(call, found.entry, call.request.token)
 
     async def lookup(self, call: Call, args: TokenArg) -> Response:
-        token = str(args.token) or call.request.token
+        token = str(args.token)
+        if not token or hmac.compare_digest(token.encode(), call.request.token.encode()):
+            return await self.lookup_self(call, NoArgs())
         found = await self._space(call).tokens.find(token)
         if found is None:
             raise PermissionDenied("bad token")
-        return self._shown(found.entry, token)
+        return await self._shown(call, found.entry, token)
 
     async def lookup_accessor(self, call: Call, args: AccessorArg) -> Response:
-        return self._shown((await self._by_accessor(call, args)).entry, "")
+        return await self._shown(call, (await self._by_accessor(call, args)).entry, "")
 
-    def _shown(self, entry: TokenEntry, token: str) -> Response:
-        return Response(data=lookup_data(entry, self._now(), token=token, identity={}))
+    async def _shown(self, call: Call, entry: TokenEntry, token: str) -> Response:
+        names = await self._space(call).identity.policies_of(entry.entity_id)
+        identity = {"identity_policies": list(names)} if names else {}
+        return Response(data=lookup_data(entry, self._now(), token=token, identity=identity))
 
     async def renew_self(self, call: Call, args: Increment) -> Response:
-        return await self._renew(call, await self._own(call), args.increment, call.request.token)
+        return await renew(self._home(call), await self._own(call), args.increment, call.request.token, call.request)
 
     async def renew(self, call: Call, args: TokenArg) -> Response:
         found = await self._by_token(call, args)
@@ -147,11 +156,11 @@ class TokenEngine:
         return await self._renew(call, await self._by_accessor(call, args), args.increment, "")
 
     async def _renew(self, call: Call, found: Found, increment: int, token: str) -> Response:
-        return await renew(self._space(call), found, increment, token)
+        return await renew(self._space(call), found, increment, token, call.request)
 
     async def revoke_self(self, call: Call, args: NoArgs) -> Response:
         if call.caller is not None and call.caller.token_id:
-            await self._space(call).end_token(call.caller.token_id)
+            await self._home(call).end_token(call.caller.token_id)
         return Response()
 
     async def revoke_accessor(self, call: Call, args: AccessorArg) -> Response:
@@ -163,7 +172,7 @@ class TokenEngine:
         if found is None:
             raise BadRequest("token to revoke not found")
         space = self._space(call)
-        await space.tokens.orphan_children(found.id)
+        await space.orphan_children(found.id)
         await space.end_token(found.id)
         return Response()
 
@@ -184,8 +193,8 @@ class TokenEngine:
         return Response(status=202, warnings=(note,))
 
 
-async def renew(space: Namespace, found: Found, increment: int, token: str) -> Response:
-    """Extend a token's life.
+async def renew(space: Namespace, found: Found, increment: int, token: str, request: Request) -> Response:
+    """Extend a token's life, as ``request`` asks.
 
     Raises:
         BadRequest: batch, not renewable, past its maximum, or the auth method does not grant it any more.
@@ -195,8 +204,15 @@ async def renew(space: Namespace, found: Found, increment: int, token: str) -> R
         raise BadRequest("batch tokens cannot be renewed")
     if not entry.renewable or not entry.expires:
         raise BadRequest("lease is not renewable")
-    granted = await _method_says(space, entry)
+    granted = await _method_says(space, entry, request)
     mount = space.mounts.by_accessor(entry.mount_accessor)
+    proved = granted.group_aliases if granted is not None and entry.alias else entry.group_aliases
+    if entry.entity_id:
+        view = await space.identity.view(entry.entity_id)
+        if view is None or view.disabled:
+            raise PermissionDenied("the entity of this token is gone or disabled")
+        if proved != entry.group_aliases and mount is not None:
+            await space.identity.logins.refresh_groups(view.id, mount.accessor, proved)
     default_ttl, max_ttl = space.mounts.ttls(mount)
     now = space.parts.now()
     ttl, warnings = bounded_ttl(
@@ -213,13 +229,13 @@ async def renew(space: Namespace, found: Found, increment: int, token: str) -> R
     def extend(old: TokenEntry) -> TokenEntry:
         if not old.live(now):
             raise PermissionDenied("bad token")
-        return msgspec.structs.replace(old, expires=now + ttl, renewed=now)
+        return msgspec.structs.replace(old, expires=now + ttl, renewed=now, group_aliases=proved)
 
     entry = await space.tokens.update(found.id, extend)
-    return Response(auth=shown_auth(entry, token, ttl=ttl), warnings=warnings)
+    return Response(auth=await shown_auth(space, entry, token, ttl=ttl), warnings=warnings)
 
 
-async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
+async def _method_says(space: Namespace, entry: TokenEntry, request: Request) -> Auth | None:
     """What the auth method or role that made the token grants today; None for tokens that neither made."""
     mount = space.mounts.by_accessor(entry.mount_accessor)
     if mount is None:
@@ -228,18 +244,20 @@ async def _method_says(space: Namespace, entry: TokenEntry) -> Auth | None:
     if isinstance(engine, TokenEngine):
         return await engine.role_says(entry)
     ask: Callable[[Auth], Any] | None = getattr(engine, "renew", None)
-    if ask is None:
+    ask_from: Callable[[Auth, Request], Any] | None = getattr(engine, "renew_from", None)
+    if ask is None and ask_from is None:
         return None
     given: Mapping[str, str] | None = entry.meta
     auth = Auth(
         policies=entry.policies,
         metadata=given,
         alias=entry.alias,
+        group_aliases=entry.group_aliases,
         display_name=entry.display_name,
         ttl=0,
         max_ttl=entry.max_ttl,
         period=entry.period,
         private=entry.private,
     )
-    result: Auth = await ask(auth)
+    result: Auth = await (ask_from(auth, request) if ask_from is not None else ask(auth))  # type: ignore[misc]
     return result

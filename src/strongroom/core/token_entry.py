@@ -2,8 +2,10 @@
 
 ns/<ns>/token/id/<th>              the entry; th = HMAC-SHA-256(salt, token), 40 hex digits
 ns/<ns>/token/acc/<accessor hash>  accessor and th
-ns/<ns>/token/child/<parent th>/<th>
-ns/<ns>/token/revoking/<th>        a revocation of a tree that has begun; finished by whoever finds it
+ns/<ns>/token/child/<parent th>/<time>-<th>   time of creation in ms, 12 hex digits: tokens made one after the other lie
+                                              side by side (entries of the first layout have no time)
+ns/<ns>/token/abroad/<th>/<id>     a namespace below in which children or leases hang on the token
+ns/root/token/revoking/<th>[.<id>] a revocation of a tree that has begun, in any namespace; finished by whoever finds it
 ns/<ns>/lease/...                  see core/lease_entry.py: a token that expires has a lease
 """
 
@@ -14,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.layout import token_prefix
+from strongroom.core.names import tail
 from strongroom.sdk.request import ROOT_NAMESPACE, Caller
 
 
@@ -35,6 +39,7 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     renewable: bool = True
     meta: dict[str, str] | None = None
     parent: str = ""  # th of the parent; "" = orphan
+    parent_namespace: str = ""  # of a parent in a namespace above; "" = the own
     role: str = ""
     bound_cidrs: tuple[str, ...] = ()
     entity_id: str = ""
@@ -42,9 +47,11 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mount_accessor: str = ""
     no_default_policy: bool = False
     alias: str = ""
+    group_aliases: tuple[str, ...] = ()  # external groups that the login, or the last renewal, proved
     private: dict[str, Any] = {}  # of the auth method, for its renew()
     creation_path: str = ""  # of a wrapping token: the request whose answer it holds
     namespace: str = ROOT_NAMESPACE
+    ordered: bool = False  # its child note and its lease are named with the time of creation
 
     def __repr__(self) -> str:
         return f"TokenEntry(display_name={self.display_name!r}, path={self.path!r})"
@@ -94,14 +101,20 @@ def caller_of(entry: TokenEntry, token_id: str) -> Caller:
 class Keys:
     """The store keys of one namespace's tokens."""
 
-    __slots__ = ("acc", "child", "entry", "revoking", "secrets")
+    __slots__ = ("acc", "child", "entry", "revoking", "secrets", "tail")
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, namespace: str = ROOT_NAMESPACE) -> None:
         self.entry = prefix + "id/"
         self.acc = prefix + "acc/"
         self.child = prefix + "child/"
-        self.revoking = prefix + "revoking/"
+        shared = prefix if namespace == ROOT_NAMESPACE else token_prefix(ROOT_NAMESPACE)
+        self.revoking = shared + "revoking/"
+        self.tail = tail(namespace)
         self.secrets = prefix + "keys"
+
+    def note(self, token_id: str) -> str:
+        """The note that the tree below a token is being revoked."""
+        return self.revoking + token_id + self.tail
 
 
 def lookup_data(entry: TokenEntry, now: float, *, token: str, identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,18 +5,20 @@ use, so taking away one entry ends a whole subtree at once; removing what hangs 
 """
 
 import contextlib
+import hmac
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from strongroom.core import layout
 from strongroom.core.batch_tokens import open_batch, seal_batch
 from strongroom.core.lease_entry import LeaseEntry, LeaseKeys, token_lease_id
 from strongroom.core.names import BATCH_PREFIX, accessor, service_token
 from strongroom.core.token_entry import Keys, TokenEntry, TokenKeys, caller_of, token_hash
 from strongroom.errors import BadRequest, Conflict, NotFound, PermissionDenied
-from strongroom.sdk.request import Caller
+from strongroom.sdk.request import ROOT_NAMESPACE, Caller
 from strongroom.sdk.storage import Storage, Write
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -55,13 +57,26 @@ class _Cache(dict[str, _Cached]):
 class Tokens:
     """See the module. ``storage`` is the barrier, keys start with ``prefix``."""
 
-    def __init__(self, storage: Any, prefix: str, lease_prefix: str, keys: TokenKeys, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        storage: Any,
+        prefix: str,
+        lease_prefix: str,
+        keys: TokenKeys,
+        now: Callable[[], float],
+        namespace: str = ROOT_NAMESPACE,
+    ) -> None:
         self._storage = storage
-        self.keys = Keys(prefix)
-        self.leases = LeaseKeys(lease_prefix)
+        self.namespace = namespace
+        self.keys = Keys(prefix, namespace)
+        self.leases = LeaseKeys(lease_prefix, namespace)
         self._secrets = keys
         self._now = now
         self._cache = _Cache()
+
+    def derived_key(self, label: bytes) -> bytes:
+        """32 bytes for another use, bound to this namespace's token store (HMAC-SHA-256 of ``label``)."""
+        return hmac.digest(self._secrets.batch, label, "sha256")
 
     def hash(self, text: str) -> str:
         """The name under which a token or accessor is stored."""
@@ -125,20 +140,24 @@ class Tokens:
         return await self._check(found, token)
 
     async def _find_batch(self, token: str) -> Found | None:
-        entry = open_batch(self._secrets.batch, token)
+        entry = open_batch(self._secrets.batch, token.removesuffix(self.keys.tail))
         if entry is None:
             return None
         return await self._check(Found("", entry, caller_of(entry, "")), token)
 
-    async def _check(self, found: Found, token: str) -> Found | None:
+    def _key(self, token_id: str, namespace: str) -> str:
+        """Where the entry of a token of this namespace ("") or of one above it lies."""
+        return f"{layout.token_prefix(namespace)}id/{token_id}" if namespace else self.keys.entry + token_id
+
+    async def _check(self, found: Found, token: str, home: str = "") -> Found | None:
         now = self._now()
         if not found.entry.live(now):
             return None
         ancestors: list[tuple[str, int]] = []
         expires = found.entry.expires
-        parent = found.entry.parent
+        parent, home = found.entry.parent, found.entry.parent_namespace or home
         while parent:
-            key = self.keys.entry + parent
+            key = self._key(parent, home)
             stored = await self._storage.get(key)
             if stored is None:
                 return None
@@ -147,7 +166,7 @@ class Tokens:
                 return None
             ancestors.append((key, stored.revision))
             expires = min(filter(None, (expires, entry.expires)), default=0.0)
-            parent = entry.parent
+            parent, home = entry.parent, entry.parent_namespace or home
         if token and not found.entry.num_uses:
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
@@ -175,32 +194,45 @@ class Tokens:
             PermissionDenied: the parent is gone.
         """
         chosen = bool(token)
-        token = token or service_token()
+        token = token or service_token() + self.keys.tail
         token_id = self.hash(token)
         writes = [*self._writes(token_id, entry), *extra]
         for _ in range(_TRIES):
             expect = {self.keys.entry + token_id: 0}
             if chosen:  # what hung on an earlier token of that name must be gone
-                expect[self.keys.revoking + token_id] = 0
+                expect[self.keys.note(token_id)] = 0
             if entry.parent and parent is not None:
-                expect[self.keys.entry + entry.parent] = parent.revision
+                expect[self._key(entry.parent, entry.parent_namespace)] = parent.revision
             try:
                 await self._storage.commit(writes, expect=expect)
             except Conflict:
-                taken = await self._storage.get_many([self.keys.entry + token_id, self.keys.revoking + token_id])
+                taken = await self._storage.get_many([self.keys.entry + token_id, self.keys.note(token_id)])
                 if chosen and any(taken):
                     raise BadRequest("cannot create a token with a duplicate ID") from None
                 if entry.parent:
-                    parent = await self.find_id(entry.parent)
+                    parent = await self._parent(entry)
                     if parent is None:
                         raise PermissionDenied from None
                 continue
             return token, entry
         raise Conflict("the parent token changes too quickly")
 
+    async def _parent(self, entry: TokenEntry) -> Found | None:
+        """The live parent of a token that is being made."""
+        home = entry.parent_namespace
+        if not home:
+            return await self.find_id(entry.parent)
+        stored = await self._storage.get(self._key(entry.parent, home))
+        if stored is None:
+            return None
+        parent = _unpack(stored.value)
+        return await self._check(
+            Found(entry.parent, parent, caller_of(parent, entry.parent), stored.revision), "", home
+        )
+
     def batch(self, entry: TokenEntry) -> str:
         """A batch token: the entry itself, sealed. Nothing is stored."""
-        return seal_batch(self._secrets.batch, entry, os.urandom(12))
+        return seal_batch(self._secrets.batch, entry, os.urandom(12)) + self.keys.tail
 
     def draft(self, entry: TokenEntry) -> TokenEntry:
         """``entry`` with accessor and times filled in from its ``ttl`` and the clock.
@@ -211,8 +243,10 @@ class Tokens:
         if entry.ttl <= 0 and (entry.ttl < 0 or "root" not in entry.policies):
             raise BadRequest("a token needs a lease of at least one second")
         now = self._now()
-        name = (entry.accessor or accessor()) if entry.type != "batch" else ""
-        return msgspec.structs.replace(entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0)
+        name = (entry.accessor or accessor() + self.keys.tail) if entry.type != "batch" else ""
+        return msgspec.structs.replace(
+            entry, accessor=name, created=now, expires=now + entry.ttl if entry.ttl else 0.0, ordered=True
+        )
 
     def _writes(self, token_id: str, entry: TokenEntry) -> list[Write]:
         writes = [
@@ -223,11 +257,16 @@ class Tokens:
             ),
         ]
         if entry.parent:
-            writes.append(Write(f"{self.keys.child}{entry.parent}/{token_id}", b"1"))
+            writes.append(Write(f"{self.keys.child}{entry.parent}/{name_of(token_id, entry)}", b"1"))
+        if entry.parent and entry.parent_namespace:
+            writes.append(Write(layout.abroad(entry.parent_namespace, entry.parent) + self.namespace, b"1"))
         if entry.expires:
             lease = LeaseEntry(token=token_id, kind="token", expires=entry.expires)
-            writes += self.leases.put(token_lease_id(entry.path, token_id), lease)
+            writes += self.leases.put(self._lease_id(token_id, entry), lease)
         return writes
+
+    def _lease_id(self, token_id: str, entry: TokenEntry) -> str:
+        return token_lease_id(entry.path, name_of(token_id, entry), self.keys.tail)
 
     # -- change --------------------------------------------------------------------------------------------------
 
@@ -249,7 +288,7 @@ class Tokens:
             writes = [Write(key, _pack(new))]
             if new.expires != old.expires and new.expires:
                 lease = LeaseEntry(token=token_id, kind="token", expires=new.expires)
-                writes += self.leases.put(token_lease_id(new.path, token_id), lease, was=old.expires)
+                writes += self.leases.put(self._lease_id(token_id, new), lease, was=old.expires)
             with contextlib.suppress(Conflict):
                 await self._storage.commit(writes, expect={key: stored.revision})
                 return new
@@ -280,7 +319,7 @@ class Tokens:
         rest may be done later by anybody (``resume``). Returns the ids that were removed, the token's first.
         """
         stored = await self._storage.get(self.keys.entry + token_id)
-        first = [Write(self.keys.revoking + token_id, b"1")]
+        first = [Write(self.keys.note(token_id), b"1")]
         if stored is not None:
             first += self._drop(token_id, _unpack(stored.value))
         await self._storage.commit(first)
@@ -296,23 +335,24 @@ class Tokens:
             while names := await self._storage.list(folder, limit=_BATCH):
                 writes: list[Write] = []
                 for name in names:
-                    stored = await self._storage.get(self.keys.entry + name)
+                    child = name.rpartition("-")[2]
+                    stored = await self._storage.get(self.keys.entry + child)
                     writes.append(Write(folder + name, None))
-                    writes.append(Write(self.keys.revoking + name, b"1"))
+                    writes.append(Write(self.keys.note(child), b"1"))
                     if stored is not None:
-                        writes += self._drop(name, _unpack(stored.value), child=False)
-                    queue.append(name)
-                    gone.append(name)
+                        writes += self._drop(child, _unpack(stored.value), child=False)
+                    queue.append(child)
+                    gone.append(child)
                 await self._storage.commit(writes)
         return gone
 
     async def forget(self, token_ids: Sequence[str]) -> None:
         """The trees below these are tidied and what hung on them is gone: drop the notes."""
         for start in range(0, len(token_ids), 60):
-            await self._storage.commit([Write(self.keys.revoking + i, None) for i in token_ids[start : start + 60]])
+            await self._storage.commit([Write(self.keys.note(i), None) for i in token_ids[start : start + 60]])
 
     async def revoking(self, limit: int = 100) -> list[str]:
-        """Revocations that began and may not be finished."""
+        """Revocations that began and may not be finished, of all namespaces: ids with the namespace's tail."""
         names: list[str] = await self._storage.list(self.keys.revoking, limit=limit)
         return names
 
@@ -322,7 +362,7 @@ class Tokens:
         while names := await self._storage.list(folder, limit=_BATCH):
             for name in names:
                 with contextlib.suppress(NotFound):
-                    await self.update(name, lambda entry: msgspec.structs.replace(entry, parent=""))
+                    await self.update(name.rpartition("-")[2], _orphan)
                 await self._storage.commit([Write(folder + name, None)])
 
     def _drop(self, token_id: str, entry: TokenEntry, *, child: bool = True) -> list[Write]:
@@ -331,10 +371,10 @@ class Tokens:
             Write(self.keys.acc + self.hash(entry.accessor), None),
         ]
         if entry.parent and child:
-            writes.append(Write(f"{self.keys.child}{entry.parent}/{token_id}", None))
+            writes.append(Write(f"{self.keys.child}{entry.parent}/{name_of(token_id, entry)}", None))
         if entry.expires:
             lease = LeaseEntry(token=token_id, kind="token", expires=entry.expires)
-            writes += self.leases.drop(token_lease_id(entry.path, token_id), lease)
+            writes += self.leases.drop(self._lease_id(token_id, entry), lease)
         return writes
 
     async def accessors(self, after: str = "", limit: int = 1000) -> list[tuple[str, str]]:
@@ -346,6 +386,10 @@ class Tokens:
         """The entry as stored, live or not."""
         stored = await self._storage.get(self.keys.entry + token_id)
         return None if stored is None else _unpack(stored.value)
+
+
+def _orphan(entry: TokenEntry) -> TokenEntry:
+    return msgspec.structs.replace(entry, parent="", parent_namespace="")
 
 
 async def token_keys(storage: Storage, prefix: str) -> TokenKeys:
@@ -364,3 +408,8 @@ def new_token_keys(prefix: str) -> tuple[TokenKeys, Write]:
     """Fresh secrets and the write that stores them (part of init)."""
     keys = TokenKeys(os.urandom(32), os.urandom(32))
     return keys, Write(Keys(prefix).secrets, msgspec.msgpack.encode(keys))
+
+
+def name_of(token_id: str, entry: TokenEntry) -> str:
+    """By what a token is listed below its parent and among the leases; in the order of creation."""
+    return f"{int(entry.created * 1000):012x}-{token_id}" if entry.ordered else token_id

@@ -11,7 +11,7 @@ import msgspec
 
 from strongroom.core import layout
 from strongroom.core.clock import rfc3339
-from strongroom.core.names import service_token
+from strongroom.core.names import service_token, tail
 from strongroom.core.namespace import Namespace
 from strongroom.core.token_entry import TokenEntry
 from strongroom.core.tokens import Found
@@ -72,9 +72,10 @@ async def wrap(space: Namespace, text: str, *, ttl: int, path: str, wrapped_acce
             num_uses=1,
             renewable=False,
             creation_path=path,
+            namespace=space.id,
         )
     )
-    token = service_token()
+    token = service_token() + tail(space.id)
     key = f"{layout.data_prefix(space.id, cubby.uuid)}{space.tokens.hash(token)}/response"
     extra = [Write(key, msgspec.json.encode({"response": text}))]
     token, entry = await space.tokens.create(entry, token=token, extra=extra)

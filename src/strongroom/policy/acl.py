@@ -35,7 +35,7 @@ _WITH_FIELDS = frozenset((Op.CREATE, Op.READ, Op.UPDATE, Op.PATCH))  # whose par
 _ROOT = Decision(allowed=True, granting=("root",), reason="root token")
 _HELP = Decision(allowed=True, reason="help is open to every token")
 _NO_RULE = Decision(allowed=False, reason="no rule for this path")
-_NOT_CANONICAL = Decision(allowed=False, reason="the path is not canonical")
+_NOT_CANONICAL = Decision(allowed=False, denied=True, reason="the path is not canonical")
 _UNKNOWN = Decision(allowed=False, reason="no capability is for this operation")
 
 
@@ -62,15 +62,17 @@ class _Grant:
         names = tuple(dict.fromkeys(name for name, rule in rules if rule.capabilities & bit))
         if names:
             return Decision(allowed=True, granting=names, rule=self.pattern, reason="granted")
-        return self.refuse("denied by a rule" if self.bits & DENY else f"the {word} capability is missing")
+        if self.bits & DENY:
+            return self.refuse("denied by a rule", denied=True)
+        return self.refuse(f"the {word} capability is missing")
 
-    def refuse(self, reason: str) -> Decision:
-        return Decision(allowed=False, rule=self.pattern, reason=reason)
+    def refuse(self, reason: str, *, denied: bool = False) -> Decision:
+        return Decision(allowed=False, rule=self.pattern, reason=reason, denied=denied)
 
     def limited(self, limits: "_Limits", question: Question, granted: Decision) -> Decision:
         """``granted``, unless a limit of the rule is not kept."""
         reason = limits.broken_by(question)
-        return self.refuse(reason) if reason else granted
+        return self.refuse(reason, denied=True) if reason else granted
 
 
 class _Limits:
@@ -231,7 +233,7 @@ class Acl:
         reason = next((policy.broken for policy in policies if policy.broken), "") or next(
             (f"policy {policy.name}: its templates were not filled in" for policy in policies if policy.templated), ""
         )
-        self._refused = Decision(allowed=False, reason=reason) if reason else None
+        self._refused = Decision(allowed=False, denied=True, reason=reason) if reason else None
         by_pattern: dict[str, list[tuple[str, Rule]]] = {}
         for policy in policies if not reason else ():
             if policy.name != "root":

@@ -6,6 +6,8 @@ from typing import Protocol
 class AuditSink(Protocol):
     """One device. Lines come complete, with their newline; a sink never looks into them.
 
+    ``line`` may be two: the first that is taken after some were missed has a marker before it that says how many.
+
     A sink is used by one process at a time from one thread; several processes may hold sinks on the same target.
     """
 

@@ -9,9 +9,10 @@ import msgspec
 from strongroom.errors import VaultError
 from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Caller, Op, Request, Response
-from strongroom.sdk.storage import Storage
+from strongroom.sdk.storage import Storage, Write
 
 T = TypeVar("T")
+Publish = Callable[[Sequence[Write], Mapping[str, int]], Awaitable[None]]
 
 
 class NoArgs(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     token_type: str = "default-service"  # of an auth mount
     offload: Callable[[Callable[[], Any]], Awaitable[Any]] = run_inline  # runs CPU-heavy work off the loop
     fetch: Fetch = nowhere  # HTTP to the outside
+    publish: Publish | None = None  # ``storage.commit`` for what doors go by (see ``ClientTrust``); None: plain commit
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,20 @@ class RenewableAuth(Protocol):
 
     async def renew(self, auth: Auth) -> Auth:
         """The same login with today's TTLs; raises ``VaultError`` if it would not be granted any more."""
+
+
+class RequestRenewableAuth(Protocol):
+    """As ``RenewableAuth``, for a method whose answer depends on the request that renews (its certificate, say)."""
+
+    async def renew_from(self, auth: Auth, request: Request) -> Auth:
+        """The same login with today's TTLs; raises ``VaultError`` if it would not be granted any more."""
+
+
+class ClientTrust(Protocol):
+    """An auth method that goes by TLS client certificates. Doors ask for one while some method names a trust."""
+
+    async def client_trust(self) -> Sequence[bytes]:
+        """Certificates (DER) that a client's may be or lead to. What changes them is committed by ``Mount.publish``."""
 
 
 class Initializing(Protocol):

@@ -42,10 +42,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     wrap_ttl: int = 0  # seconds; 0 = do not wrap
     body: bytes = b""
     content_type: str = ""
-    namespace: str = ROOT_NAMESPACE  # namespace id
+    namespace: str = ROOT_NAMESPACE  # namespace id, set by the core
+    namespace_path: str = ""  # as asked for by header; from the core on: of ``namespace``, "ns1/ns2/"
     remote_port: int = 0
     headers: Mapping[str, str] = {}  # lower-case names; only those a handler may look at
     certificate: bytes = b""  # the client's TLS certificate in DER, as the listener or a trusted proxy gave it
+    chain: tuple[bytes, ...] = ()  # the certificates (DER) that came with it, unverified, in no order
     fault: VaultError | None = None
     admitted: dict[str, str] | None = None  # the door has counted it against the rate limits: headers of its answer
 

@@ -11,6 +11,7 @@ from strongroom.errors import BadRequest
 from strongroom.server.config_listener import Listener, read_listener
 from strongroom.server.config_read import Block, Place, read_files
 from strongroom.server.watch import LEAST
+from strongroom.vault.outside import check_hosts
 
 STORES = {"lmdb": "lmdb", "file": "file", "inmem": "inmem", "inmem_ha": "inmem", "memory": "inmem"}
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
@@ -53,6 +54,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_entry_size: int = 1024 * 1024
     audit_dir: str = ""  # "" = beside the data
     audit_required: bool = False
+    allowed_private_hosts: tuple[str, ...] = ()
     workers: int = 0  # 0 = as many as there are cores
     version: str = ""  # "" = the vault's own
     unauthenticated_operator_endpoints: bool = False
@@ -112,8 +114,9 @@ _TEXTS = ("api_addr", "cluster_addr", "cluster_name", "audit_dir", "version", "p
 _FLAGS = ("audit_required", "unauthenticated_operator_endpoints", "disable_mlock", "refuse_swap", "ui")
 _TIMES = ("default_lease_ttl", "max_lease_ttl", "mounts_monitor_interval", "drain_timeout", "worker_timeout")
 _WORDS = {"log_level": LOG_LEVELS, "log_format": ("standard", "json"), "mount_entry_hmac_level": HMAC_LEVELS}
+_LISTS = ("allowed_private_hosts",)
 _ENV_ONLY = {"workers", "max_entry_size"}
-ENVIRONMENT = frozenset({*_TEXTS, *_FLAGS, *_TIMES, *_WORDS, *_ENV_ONLY})  # each as STRONGROOM_<NAME>
+ENVIRONMENT = frozenset({*_TEXTS, *_FLAGS, *_TIMES, *_WORDS, *_LISTS, *_ENV_ONLY})  # each as STRONGROOM_<NAME>
 _VAULT_ENV = ("api_addr", "cluster_addr", "log_level", "log_format")  # also as BAO_<NAME> and VAULT_<NAME>
 # Vault's keys that mean nothing here and do no harm.
 _IGNORED = """
@@ -142,6 +145,7 @@ def _build(root: Place, environ: Mapping[str, str], *, partial: bool) -> ServerC
     values |= {name: root.flag(name) for name in _FLAGS}
     defaults = ServerConfig()
     values |= {name: int(root.seconds(name, getattr(defaults, name))) for name in _TIMES}
+    values |= {name: root.names(name) for name in _LISTS}
     values["workers"] = root.number("workers", 0)
     values["max_entry_size"] = root.number("max_entry_size", defaults.max_entry_size, least=1024, most=MAX_ENTRY)
     for name in _WORDS:
@@ -181,6 +185,8 @@ def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
                 values[name] = item.flag(variable)
             elif name in _TIMES:
                 values[name] = int(item.seconds(variable, 0))
+            elif name in _LISTS:
+                values[name] = item.names(variable)
             elif name in _ENV_ONLY:
                 values[name] = item.number(variable, 0)
             else:
@@ -200,6 +206,7 @@ def _check(values: Mapping[str, Any]) -> None:
         raise BadRequest(f"worker_timeout must be at least {LEAST} s, or 0 for no limit")
     if values["default_lease_ttl"] > values["max_lease_ttl"]:
         raise BadRequest("default_lease_ttl is longer than max_lease_ttl")
+    check_hosts(values["allowed_private_hosts"], name="allowed_private_hosts")
     if values["default_lease_ttl"] < 1:
         raise BadRequest("default_lease_ttl must be positive")
 

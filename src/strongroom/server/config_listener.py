@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from typing import Any
 
 import msgspec
@@ -38,6 +39,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     hop_skips: int = 0
     reject_not_present: bool = True
     reject_not_authorized: bool = True
+    client_cert_header: str = ""  # lower case
+    client_cert_header_decoders: tuple[str, ...] = ()
     headers: dict[str, dict[str, str]] = {}  # custom_response_headers
     socket_mode: int = 0o600
     socket_user: str = ""
@@ -49,6 +52,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
             hop_skips=self.hop_skips,
             reject_not_present=self.reject_not_present,
             reject_not_authorized=self.reject_not_authorized,
+            certificate_header=self.client_cert_header,
+            certificate_decoders=self.client_cert_header_decoders,
         )
 
     def host_port(self) -> tuple[str, int]:
@@ -85,8 +90,25 @@ def read_listener(kind: str, place: Place) -> Listener:
     values["hop_skips"] = place.number("x_forwarded_for_hop_skips", 0)
     values["reject_not_present"] = place.flag("x_forwarded_for_reject_not_present", default=True)
     values["reject_not_authorized"] = place.flag("x_forwarded_for_reject_not_authorized", default=True)
+    values |= _certificate_header(place, trusted=bool(values["authorized"]))
     place.ignore(_IGNORED)
     return Listener(**values)
+
+
+def _certificate_header(place: Place, *, trusted: bool) -> dict[str, Any]:
+    header = place.text("x_forwarded_for_client_cert_header").lower()
+    decoders = tuple(
+        one.strip().upper() for one in place.names("x_forwarded_for_client_cert_header_decoders") if one.strip()
+    )
+    if header and not re.fullmatch(r"[a-z0-9-]{1,64}", header):
+        raise place.error("x_forwarded_for_client_cert_header must be the name of a header")
+    if header.startswith("x-vault-") or header in ("authorization", "x-forwarded-for", "host", "content-length"):
+        raise place.error("x_forwarded_for_client_cert_header names a header that has another meaning")
+    if header and not trusted:
+        raise place.error("x_forwarded_for_client_cert_header needs x_forwarded_for_authorized_addrs")
+    if set(decoders) - {"URL", "BASE64", "DER"}:
+        raise place.error("x_forwarded_for_client_cert_header_decoders are URL, BASE64 and DER")
+    return {"client_cert_header": header, "client_cert_header_decoders": decoders}
 
 
 _IGNORED = """

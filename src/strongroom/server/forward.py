@@ -131,7 +131,8 @@ class Answerer(_Frames):
     async def _answer(self, number: int, body: bytes) -> None:
         out: dict[str, Any]
         try:
-            request = Request(**msgspec.msgpack.decode(body))
+            fields = msgspec.msgpack.decode(body)
+            request = Request(**{**fields, "chain": tuple(fields["chain"])})
             out = {"response": await self._handle(request)}
         except VaultError as error:
             out = {"error": error_fields(error)}
@@ -163,6 +164,7 @@ def error_fields(error: VaultError) -> dict[str, Any]:
         "messages": error.messages,
         "data": error.data,
         "warnings": error.warnings,
+        "headers": dict(error.headers),
         "retry_after": getattr(error, "retry_after", 0),
     }
 
@@ -185,6 +187,7 @@ def outcome(body: bytes) -> Response:
     VaultError.__init__(
         error, *fields["messages"], data=fields.get("data"), warnings=tuple(fields.get("warnings") or ())
     )
+    error.headers = fields.get("headers") or {}
     if kind is errors.QuotaExceeded:
         error.retry_after = fields.get("retry_after") or 1  # type: ignore[attr-defined]
     raise error

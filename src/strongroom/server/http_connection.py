@@ -18,8 +18,9 @@ from strongroom.sdk.request import Request, Response
 from strongroom.server import http_encode
 from strongroom.server.http_encode import Answer
 from strongroom.server.http_frame import Framer, Malformed, refused
-from strongroom.server.http_request import Preflight, build, cors_headers
+from strongroom.server.http_request import Preflight, build, cors_headers, with_certificates
 from strongroom.server.http_settings import Limits, Proxies
+from strongroom.server.tls_clients import peer_certificates
 
 if TYPE_CHECKING:
     from strongroom.server.http import Door
@@ -42,6 +43,7 @@ class Connection(asyncio.Protocol):
         "_body_since",
         "_buffer",
         "_busy",
+        "_certificates",
         "_coroutine",
         "_counted",
         "_custom",
@@ -85,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._busy = self._pumping = self._eof = self._linger = self._keep_alive = False
         self._reading = self._writable = self.fresh = True
         self._peer = ("", 0)
+        self._certificates: tuple[bytes, ...] = ()  # of the TLS client, its own first
         self.since = door.now
         self.deadline = door.now + limits.header_timeout
 
@@ -99,6 +102,8 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._peer = (peer[0], peer[1])
+        if self._tls and door.settings().client_trust:
+            self._certificates = peer_certificates(transport.get_extra_info("ssl_object"))
         if len(door.connections) > self._limits.max_connections and not door.make_room(self):
             self.abort()
 
@@ -283,6 +288,8 @@ class Connection(asyncio.Protocol):
         if head.origin is not None:
             door.renew()
         request = build(head, framer.body(), self._peer, self._proxies, door.settings(), fault)
+        if self._certificates or self._proxies.certificate_header:
+            request = with_certificates(request, self._certificates, self._proxies, self._peer[0])
         if self._admitted is not None:
             request = msgspec.structs.replace(request, admitted=self._admitted)
             self._admitted = None

@@ -5,9 +5,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from strongroom.errors import (
     BadRequest,
-    NotFound,
     PermissionDenied,
     UnsupportedMedia,
     VaultError,
@@ -151,7 +152,7 @@ def build(
         fault = fault or _origin_fault(head, settings)
     fault = fault or head.fault or target.fault
     remote, port = peer
-    token, wrap_ttl = "", 0
+    token, wrap_ttl, namespace = "", 0, ""
     content_type = head.content_type.decode("latin-1") if head.content_type else ""
     if head.token:
         token = head.token.decode("latin-1")
@@ -163,7 +164,7 @@ def build(
         if head.wrap_ttl:
             wrap_ttl = _wrap_ttl(head.wrap_ttl.decode("latin-1"))
         if head.namespace:
-            _check_namespace(head.namespace)
+            namespace = _namespace(head.namespace)
         if target.op is Op.PATCH:
             _check_patch(content_type)
     except VaultError as error:
@@ -180,10 +181,24 @@ def build(
         wrap_ttl=wrap_ttl,
         body=body if with_body else b"",
         content_type=content_type,
+        namespace_path=namespace,
         remote_port=port,
         headers=head.kept or {},
         fault=fault,
     )
+
+
+def with_certificates(request: Request, sent: tuple[bytes, ...], proxies: Proxies, peer: str) -> Request:
+    """``request`` with the client's certificate: of the TLS connection, or by the word of a proxy that may give it."""
+    if proxies.certificate_header:
+        try:
+            told = proxies.certificates(peer, request.headers.get(proxies.certificate_header))
+        except VaultError as error:
+            return msgspec.structs.replace(request, fault=request.fault or error, body=b"")
+        sent = sent if told is None else told
+    if not sent:
+        return request
+    return msgspec.structs.replace(request, certificate=sent[0], chain=sent[1:])
 
 
 def cors_headers(origin: bytes | None, settings: DoorSettings) -> dict[str, str]:
@@ -220,9 +235,13 @@ def _wrap_ttl(text: str) -> int:
     return seconds
 
 
-def _check_namespace(value: bytes) -> None:
-    if value.strip().strip(b"/") not in (b"", b"root"):
-        raise NotFound("namespace not found")
+def _namespace(value: bytes) -> str:
+    """The header's text with one slash less at each end; "" for the root namespace. The core does the rest."""
+    try:
+        text = value.strip().decode().removeprefix("/").removesuffix("/")
+    except UnicodeDecodeError:
+        raise BadRequest("X-Vault-Namespace is not valid UTF-8") from None
+    return "" if text == "root" else text
 
 
 def _check_patch(content_type: str) -> None:

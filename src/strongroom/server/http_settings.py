@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from strongroom.errors import BadRequest
+from strongroom.server.certificate_header import read_certificates
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -20,6 +21,7 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     cors_enabled: bool = False
     cors_origins: tuple[str, ...] = ()  # "*" allows any
     cors_headers: tuple[str, ...] = ()
+    client_trust: frozenset[bytes] = frozenset()  # certificates (DER) that clients' may lead to; empty: ask for none
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,20 @@ class Proxies(msgspec.Struct, frozen=True, kw_only=True):
     hop_skips: int = 0
     reject_not_present: bool = True
     reject_not_authorized: bool = True
+    certificate_header: str = ""  # lower case; where an authorised proxy tells of the client's certificate
+    certificate_decoders: tuple[str, ...] = ()  # what makes DER of its value; empty: by its looks
+
+    def certificates(self, peer: str, value: str | None) -> tuple[bytes, ...] | None:
+        """The client's certificate (DER) and those sent with it, if ``peer`` is a proxy that may tell; else None.
+
+        A proxy that may speak for clients speaks for all of them: its own certificate is never theirs.
+
+        Raises:
+            BadRequest: the value cannot be read, or there was more than one header.
+        """
+        if not self._trusts(peer):
+            return None
+        return read_certificates(value, self.certificate_decoders) if value else ()
 
     def client(self, peer: str, port: int, forwarded: str | None) -> tuple[str, int]:
         """The client's address and port.

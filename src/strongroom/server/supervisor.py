@@ -75,8 +75,8 @@ class Supervisor:
         self._lockout_key = secrets.token_bytes(16)
         self._writer: HostWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watch: Watch[Child] = Watch()
-        self._left_alone: Child | None = None  # silent, but for the disk
+        self._watch: Watch[Child | HostWriter] = Watch()
+        self._left_alone: Child | HostWriter | None = None  # silent, but for the disk
 
     # -- life
 
@@ -432,25 +432,31 @@ class Supervisor:
         self._ensure()
         self.log.info(f"replaced after {time.monotonic() - started:.3f} s")
 
-    def _beats(self) -> dict[Child, int]:
+    def _beats(self) -> dict[Child | HostWriter, int]:
         """Of those whose loop has begun; one that takes a role has its own limit, one that leaves too."""
+        if self._stopping:
+            return {}
         begun = [child for child in self._of("blank") if child.hello.done()]
         begun += [child for role in ("sealed", "serving") for child in self._of(role) if child.ready.done()]
-        return {} if self._stopping else {child: self._board.numbers(child.row)[BEAT] for child in begun}
+        beats: dict[Child | HostWriter, int] = {child: self._board.numbers(child.row)[BEAT] for child in begun}
+        if self._writer is not None and self._writer.ready:
+            beats[self._writer] = self._writer.beat
+        return beats
 
-    def _stuck(self, child: Child, seconds: float) -> bool:
-        """End a worker whose loop does not turn, unless it or what it may wait for waits for the disk."""
-        told = f"worker {child.pid} ({child.role}) does not respond for {seconds:.0f} s"
+    def _stuck(self, one: Child | HostWriter, seconds: float) -> bool:
+        """End a process whose loop does not turn, unless it or what it may wait for waits for the disk."""
+        name = f"worker {one.pid} ({one.role})" if isinstance(one, Child) else f"the writer process {one.pid}"
+        told = f"{name} does not respond for {seconds:.0f} s"
         pids = [other.pid for other in self.children]
         if self._writer is not None and self._writer.pid is not None:
             pids.append(self._writer.pid)
         if any(waits_for_disk(pid) for pid in pids):
-            if self._left_alone is not child:
+            if self._left_alone is not one:
                 self.log.error(f"{told}; the disk does not either, so it is left alone")
-            self._left_alone = child
+            self._left_alone = one
             return False
         self.log.error(f"{told}; it is killed and replaced")
-        child.kill()
+        one.kill()
         return True
 
     def _reload(self) -> None:

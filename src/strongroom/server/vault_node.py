@@ -12,8 +12,9 @@ import msgspec
 
 from strongroom.audit.file import target_of
 from strongroom.audit.target import inside
-from strongroom.core.audit import device_options
+from strongroom.core.audit import CHECKPOINT_EVERY, device_options
 from strongroom.core.audit_devices import DeviceEntry, new_entry
+from strongroom.core.client_trust import client_trust
 from strongroom.core.core import REPORTED_VERSION
 from strongroom.core.seal import InitResult, SealConfig
 from strongroom.core.sys.config import STANDARD_CORS_HEADERS
@@ -33,6 +34,7 @@ TIDY_EVERY = 5.0  # seconds between two looks for what has expired
 COUNT_EVERY = 60.0  # seconds between two times that a worker writes back how often it used the barrier's key
 _OWNED = ("sys/rekey/", "sys/rotate/root/", "sys/generate-root/", "sys/generate-root-token/")
 _HASH_THREADS = 2  # each password hash takes 64 MiB while it runs
+_OUTSIDE_THREADS = 16  # they wait for peers outside, and hold up no hash
 
 
 class VaultNode:
@@ -41,11 +43,13 @@ class VaultNode:
     def __init__(self, backend: Backend, config: ServerConfig) -> None:
         self._backend, self._config = backend, config
         self._pool: ThreadPoolExecutor | None = None
+        self._outside: ThreadPoolExecutor | None = None
         self._made: Assembled | None = None
         self._host: Host | None = None
         self._settings = DoorSettings()
         self._jobs: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._stating: asyncio.Task[None] | None = None
         self._owner = False
         self._transition: Callable[[Transition], Awaitable[None]] | None = None
 
@@ -59,6 +63,7 @@ class VaultNode:
             self._backend,
             vault_config(self._config),
             offload=self._offload,
+            outward=self._outward,
             counters=getattr(host, "lockouts", None),
             windows=getattr(host, "windows", None),
             tallies=getattr(host, "tallies", None),
@@ -140,6 +145,7 @@ class VaultNode:
         core.space().on_change.append(self._new_settings)
         await self._new_settings()
         self._counting = asyncio.get_running_loop().create_task(self._count_forever())
+        self._stating = asyncio.get_running_loop().create_task(self._state_forever())
 
     async def initialize(self, shares: int, threshold: int, *, root_token: str = "") -> InitResult:
         """Initialise without a client. The vault stays sealed."""
@@ -158,8 +164,13 @@ class VaultNode:
 
     async def _new_settings(self) -> None:
         settings = self._vault.core.space().settings
+        trust = self._settings.client_trust
+        with contextlib.suppress(VaultError):  # what one mount cannot tell must not stop every request
+            trust = await client_trust(self._vault.core.spaces.values())
+        proxied = {one.client_cert_header for one in self._config.listeners if one.client_cert_header}
         self._settings = DoorSettings(
-            kept_headers=KEPT_HEADERS | frozenset(settings.audited_headers),
+            kept_headers=KEPT_HEADERS | proxied | frozenset(settings.audited_headers),
+            client_trust=trust,
             cors_enabled=settings.cors.enabled,
             cors_origins=settings.cors.allowed_origins,
             cors_headers=(*STANDARD_CORS_HEADERS, *settings.cors.allowed_headers),
@@ -191,6 +202,12 @@ class VaultNode:
             with contextlib.suppress(VaultError):
                 await self._vault.core.count_encryptions()
 
+    async def _state_forever(self) -> None:
+        """Sign how far the audit logs have come, where something was written."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_EVERY)
+            await self._vault.audit.checkpoint()
+
     async def reload(self, log_level: str) -> None:
         """SIGHUP: reopen the audit files. Raises AuditFailed if one could not be."""
         self._vault.core.door.log_level = log_level
@@ -198,21 +215,27 @@ class VaultNode:
 
     async def close(self) -> None:
         """Finish commits, close files, forget keys."""
-        for task in (self._jobs, self._counting):
+        for task in (self._jobs, self._counting, self._stating):
             if task is not None:
                 task.cancel()
-        self._jobs = self._counting = None
+        self._jobs = self._counting = self._stating = None
         if self._made is not None:
             await self._made.core.seal()
             self._made.audit.close()
         await self._backend.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._outside):
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def _offload(self, work: Callable[[], Any]) -> Any:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=_HASH_THREADS, thread_name_prefix="hash")
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _outward(self, work: Callable[[], Any]) -> Any:
+        if self._outside is None:
+            self._outside = ThreadPoolExecutor(max_workers=_OUTSIDE_THREADS, thread_name_prefix="outside")
+        return await asyncio.get_running_loop().run_in_executor(self._outside, work)
 
     async def _metrics(self, form: str) -> tuple[str, bytes]:
         host = self._host
@@ -239,6 +262,7 @@ def vault_config(config: ServerConfig) -> VaultConfig:
         audit=tuple(_device(device) for device in config.audit),
         audit_dir=audit_folder(config),
         audit_required=config.audit_required,
+        allowed_private_hosts=config.allowed_private_hosts,
         sanitized=config.sanitized(),
     )
 

@@ -11,13 +11,13 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import os
 import resource
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Coroutine, Sequence
@@ -43,6 +43,7 @@ from strongroom.server.logs import Log
 from strongroom.server.node import Node, Transition
 from strongroom.server.tallies import EXTRA, SharedTallies
 from strongroom.server.tls import context, load_files
+from strongroom.server.tls_clients import Asking, can_take_any
 from strongroom.server.watch import EVERY
 from strongroom.server.windows import SharedWindows
 
@@ -83,7 +84,7 @@ class Worker:
         self.config = ServerConfig()
         self._open_node: Any = None
         self._servers: list[Any] = []
-        self._contexts: dict[int, ssl.SSLContext] = {}
+        self._asking: dict[int, Asking] = {}
         self._change: asyncio.Future[bool] | None = None
         self._changing = ""  # to what; who asks for the same waits for it
         self._asker: Asker | None = None
@@ -173,7 +174,7 @@ class Worker:
         self.door = Door(
             self._route,
             settings=node.door_settings,
-            renew=node.renew_settings,
+            renew=self._renew,
             limiting=node.limiting,
             admit=node.admit,
             meter=self.row,
@@ -195,6 +196,16 @@ class Worker:
         await self._accept(message["accept"])
         self.channel.send("ready")
         self.log.debug(f"worker {os.getpid()} {message['role']} after {time.monotonic() - started:.3f} s")
+
+    def _renew(self) -> None:
+        """Before a connection's first byte: its settings, and whether it is asked for a certificate."""
+        node = self.node
+        assert node is not None
+        node.renew_settings()
+        if self._asking:
+            trust = node.door_settings().client_trust
+            for asking in self._asking.values():
+                asking.follow(trust)
 
     def _own(self) -> None:
         self._asker, self._owner = None, True
@@ -223,11 +234,11 @@ class Worker:
     async def _reload(self, message: Message) -> None:
         config = msgspec.convert(message["config"], ServerConfig)
         self.log.configure(config.log_level, config.log_format)
-        for index, living in self._contexts.items():
+        for index, living in self._asking.items():
             tls = config.listeners[index].tls if index < len(config.listeners) else None
             if tls is not None:
                 try:
-                    load_files(living, tls)
+                    living.reload(functools.partial(load_files, tls=tls))
                 except VaultError as error:
                     self.log.error(f"certificate not reloaded: {error}")
         if self.node is not None:
@@ -328,9 +339,10 @@ class Worker:
             listener = self.config.listeners[index]
             tls = None
             if listener.tls is not None:
-                tls = self._contexts.get(index)
-                if tls is None:
-                    tls = self._contexts[index] = context(listener.tls)
+                if index not in self._asking:
+                    make = functools.partial(context, listener.tls)
+                    self._asking[index] = Asking(listener.tls, make, can_take_any())
+                tls = self._asking[index].context
             sock = socket.socket(fileno=os.dup(fd))
             factory = door.listener(listener.limits, listener.proxies(), tls=tls is not None, headers=listener.headers)
             wait = listener.limits.handshake_timeout if tls is not None else None

@@ -10,20 +10,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from strongroom.crypto.hardening import die_with_parent, harden_process
 from strongroom.errors import VaultError
+from strongroom.server.board import Board
 from strongroom.server.control import Channel
 from strongroom.storage.lmdb import LmdbStore, open_store
 from strongroom.storage.shared_writer import SharedWriter
 
 
 class WriterProcess:
-    """Follows the supervisor's messages while it writes."""
+    """Follows the supervisor's messages while it writes. ``turned`` is told that it does."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, turned: Callable[[], None]) -> None:
+        self._channel, self._turned = channel, turned
         self._store: LmdbStore | None = None
         self._writer: SharedWriter | None = None
         self._ended = False
@@ -50,7 +51,7 @@ class WriterProcess:
         for message, fds in messages:
             if message["t"] == "open":
                 self._open(message["options"])
-            elif message["t"] == "link" and self._writer is not None:
+            elif message["t"] == "link" and self._writer is not None:  # nobody is linked before it said "ready"
                 self._writer.add(socket.socket(fileno=fds[0]))
 
     def _open(self, options: dict[str, object]) -> None:
@@ -62,7 +63,7 @@ class WriterProcess:
             return
         assert isinstance(store, LmdbStore)
         self._store = store
-        self._writer = SharedWriter(store.write_batch)
+        self._writer = SharedWriter(store.write_batch, self._turned)
         self._channel.send("ready")
 
     def _end(self) -> None:
@@ -74,7 +75,7 @@ class WriterProcess:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``python -m strongroom.server.writer``; only the supervisor calls it."""
     parser = argparse.ArgumentParser(prog="strongroom.server.writer")
-    for name in ("parent", "control"):
+    for name in ("parent", "control", "board"):
         parser.add_argument(f"--{name}", type=int, required=True)
     args = parser.parse_args(argv)
     for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -82,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     die_with_parent(args.parent)
     harden_process(lock_all=False)
     gc.freeze()
-    status = WriterProcess(Channel(socket.socket(fileno=args.control))).run()
-    os._exit(status)
+    row = Board(args.board, 1).row(0)
+    os._exit(WriterProcess(Channel(socket.socket(fileno=args.control)), row.beat).run())
 
 
 if __name__ == "__main__":

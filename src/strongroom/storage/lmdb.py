@@ -16,6 +16,7 @@ import lmdb
 from strongroom.errors import Conflict, StorageFailed
 from strongroom.sdk.storage import Backend, Entry, Pairs, Write
 from strongroom.storage.changes import Changes
+from strongroom.storage.completion import loop_here
 from strongroom.storage.environment import MAX_READERS, REVISION_KEY, Environment, failed
 from strongroom.storage.group import GroupWriter, Job, Take, WriteBatch
 from strongroom.storage.keyspace import CHUNK, Walk, place, pointers, prune
@@ -141,7 +142,7 @@ class LmdbStore:
                 commits it is for.
         """
         if self._link is not None:
-            self._link.close()
+            self._link.leave()  # what is under way is still answered there
         self._link = WriterLink(sock, asyncio.get_running_loop(), self._writer.submit)
 
     def last_revision(self) -> int:
@@ -163,9 +164,15 @@ class LmdbStore:
         return self._changes.watch(self, prefix)
 
     async def close(self) -> None:
-        if self._link is not None:
-            self._link.close()
-        self._end()
+        link = self._link
+        try:
+            if link is not None and link.loop is loop_here():
+                link.leave()
+                await link.closed
+        finally:
+            if link is not None:
+                link.close()
+            self._end()
 
 
 def _raw(text: str) -> bytes:

@@ -8,12 +8,13 @@ comes one answer to each list, in order: for each commit 0 (durable) or 1 (an ex
 what failed with all of them. Both ends are the same release, so there is no version.
 """
 
+import contextlib
 import select
 import socket
 import struct
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import get_ident
 
 import msgspec
@@ -25,7 +26,9 @@ from strongroom.storage.limits import Puts
 
 _LENGTH = struct.Struct(">I")
 _MAX_MESSAGE = 1 << 30
+_MAX_UNREAD = 1 << 18  # bytes of answers kept for a process that does not read them: those to ten thousand messages
 _READ = 1 << 20  # bytes taken from a socket at a time
+_IDLE = 1000  # ms until a writer with nothing to do turns all the same
 _DURABLE, _CONFLICT = 0, 1
 _LOST = "the writer process ended before it answered: whether the change was stored is not known"
 Wire = list[tuple[Puts, list[tuple[bytes, int]], int]]
@@ -33,6 +36,7 @@ Wire = list[tuple[Puts, list[tuple[bytes, int]], int]]
 _encode = msgspec.msgpack.Encoder().encode
 _decode_jobs = msgspec.msgpack.Decoder(Wire).decode
 _decode_answer = msgspec.msgpack.Decoder(list[int] | str).decode
+_RUBBISH = (EOFError, IndexError, ValueError, msgspec.MsgspecError)
 
 
 class _Inbox:
@@ -66,101 +70,178 @@ class WriterLink:
 
     Args:
         sock: connected with a ``SharedWriter``; taken over.
-        loop: the running one.
-        otherwise: commits a job that could not be sent, once the writer is gone.
+        loop: whose thread calls everything here.
+        otherwise: commits a job that the writer cannot have seen, once it is gone.
     """
 
-    def __init__(self, sock: socket.socket, loop: AbstractEventLoop, otherwise: Callable[[Job], Completion]) -> None:
+    def __init__(self, sock: socket.socket, loop: AbstractEventLoop, otherwise: Callable[[Job], object]) -> None:
         sock.setblocking(False)
         self._sock, self.loop, self._otherwise = sock, loop, otherwise
         self._turn: list[Job] = []  # submitted in this turn of the loop
+        self._unsent: deque[tuple[memoryview, list[Job]]] = deque()  # what the socket did not take, or not whole
         self._sent: deque[list[Job]] = deque()  # waiting for an answer
-        self._out = b""  # what the socket did not take yet
+        self._blocked = False  # told when the socket takes more
+        self._leaving = False
         self._inbox = _Inbox()
         self._thread = get_ident()
         self.lost = False
+        self.closed: Future[None] = loop.create_future()
         loop.add_reader(sock.fileno(), self._readable)
+
+    def submit(self, job: Job) -> Completion:
+        """Queue a commit."""
+        if self.lost:
+            self._alone([job])
+            return job.completion
+        if not self._turn:
+            self.loop.call_soon(self._send)
+        self._turn.append(job)
+        return job.completion
 
     def here(self) -> bool:
         """Whether this is the thread of the link's loop, in which commits may be submitted, and the writer is there."""
         return not self.lost and get_ident() == self._thread
 
     async def commit(self, job: Job) -> None:
-        """Send a commit with the others of this turn, and wait for its outcome."""
-        if not self._turn:
-            self.loop.call_soon(self._send)
-        self._turn.append(job)
-        await job.completion.await_in(self.loop)
-        job.completion.result()
+        """``submit``, and wait for the outcome (quicker than to await the completion, which asks where it is)."""
+        completion = self.submit(job)
+        if self.lost:
+            await completion
+        else:
+            await completion.await_in(self.loop)
+            completion.result()
 
     def _send(self) -> None:
         jobs, self._turn = self._turn, []
-        if self.lost:
-            for job in jobs:
-                try:
-                    self._otherwise(job)
-                except VaultError as error:
-                    settle([(job.completion, error)])
-            return
-        if not jobs:
-            return
-        body = _encode([(job.puts, job.expect, job.size) for job in jobs])
-        self._sent.append(jobs)
-        waiting = bool(self._out)
-        self._out += _LENGTH.pack(len(body)) + body
-        if not waiting:
+        for part in _parts(jobs):
+            body = _encode([(job.puts, job.expect, job.size) for job in part])
+            self._unsent.append((memoryview(_LENGTH.pack(len(body)) + body), part))
+        if not self._blocked and self._unsent:
             self._flush()
 
     def _flush(self) -> None:
-        try:
-            taken = self._sock.send(self._out)
-        except BlockingIOError:
-            taken = 0
-        except OSError:
-            self.close()
-            return
-        self._out = self._out[taken:]
-        if self._out:
-            self.loop.add_writer(self._sock.fileno(), self._flush)
-        elif taken:
-            self.loop.remove_writer(self._sock.fileno())
+        while self._unsent:
+            data, jobs = self._unsent[0]
+            try:
+                taken = self._sock.send(data)
+            except BlockingIOError:
+                break
+            except OSError:
+                self.close()
+                return
+            if taken < len(data):
+                self._unsent[0] = data[taken:], jobs
+            else:
+                self._unsent.popleft()
+                self._sent.append(jobs)
+        if self._blocked != bool(self._unsent):
+            self._blocked = bool(self._unsent)
+            if self._blocked:
+                self.loop.add_writer(self._sock.fileno(), self._flush)
+            else:
+                self.loop.remove_writer(self._sock.fileno())
 
     def _readable(self) -> None:
         try:
             data = self._sock.recv(_READ)
-            messages = self._inbox.cut(data) if data else None
+            self._answers(data)
         except BlockingIOError:
             return
-        except (OSError, EOFError):
-            messages = None
-        if messages is None:
+        except OSError:
+            data = b""
+        except _RUBBISH:
+            self._fail()  # which answer belongs to what is no longer known
+            data = b""
+        if not data or (self._leaving and not self._pending()):
             self.close()
-            return
-        for message in messages:
-            self._answered(self._sent.popleft(), _decode_answer(message))
 
-    def _answered(self, jobs: list[Job], answer: list[int] | str) -> None:
-        if isinstance(answer, str):
-            settle([(job.completion, StorageFailed(answer)) for job in jobs])
-        else:
-            settle([(job.completion, _error(code)) for job, code in zip(jobs, answer, strict=True)])
+    def _answers(self, data: bytes) -> None:
+        for message in self._inbox.cut(data):
+            answer = _decode_answer(message)
+            jobs = self._sent[0]
+            if isinstance(answer, str):
+                outcomes = [(job.completion, _failure(answer)) for job in jobs]
+            else:
+                outcomes = [(job.completion, _outcome(code)) for job, code in zip(jobs, answer, strict=True)]
+            self._sent.popleft()
+            settle(outcomes)
+
+    def _pending(self) -> bool:
+        return bool(self._turn or self._unsent or self._sent)
+
+    def leave(self) -> None:
+        """Part from the writer when it has answered what is under way; ``closed`` tells. Submit nothing more."""
+        self._leaving = True
+        if not self._pending():
+            self.close()
 
     def close(self) -> None:
-        """Part from the writer. What it has not answered fails, since nobody can say what became of it."""
+        """Part from the writer now.
+
+        What it was sent and has not answered fails, since nobody can say what became of it; what it has not got whole
+        is committed otherwise.
+        """
         if self.lost:
             return
         self.lost = True
-        self.loop.remove_reader(self._sock.fileno())
-        self.loop.remove_writer(self._sock.fileno())
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self._sock.fileno())
+            self.loop.remove_writer(self._sock.fileno())
+        with contextlib.suppress(OSError, *_RUBBISH):  # it may have answered before it ended
+            while data := self._sock.recv(_READ):
+                self._answers(data)
         self._sock.close()
-        self._out = b""
+        self._fail()
+        left = [job for _, jobs in self._unsent for job in jobs] + self._turn
+        self._unsent.clear()
+        self._turn = []
+        self._alone(left)
+        if not self.closed.done() and not self.loop.is_closed():
+            self.closed.set_result(None)
+
+    def _fail(self) -> None:
         unanswered, self._sent = self._sent, deque()
-        for jobs in unanswered:
-            self._answered(jobs, _LOST)
+        settle([(job.completion, _failure(_LOST)) for jobs in unanswered for job in jobs])
+
+    def _alone(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            try:
+                self._otherwise(job)
+            except VaultError as error:
+                settle([(job.completion, error)])
 
 
-def _error(code: int) -> VaultError | None:
+def _parts(jobs: list[Job]) -> Iterator[list[Job]]:
+    """Cut what is more than a batch."""
+    part: list[Job] = []
+    size = 0
+    for job in jobs:
+        if part and (len(part) == MAX_BATCH or size + job.size > MAX_BATCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(job)
+        size += job.size
+    if part:
+        yield part
+
+
+def _outcome(code: int) -> VaultError | None:
     return None if code == _DURABLE else Conflict("the entry changed since it was read")
+
+
+def _failure(text: str) -> VaultError | None:
+    return StorageFailed(text)
+
+
+class _Peer:
+    """One process that sends commits."""
+
+    __slots__ = ("inbox", "out", "sock", "waiting", "waiting_size")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock, self.inbox = sock, _Inbox()
+        self.out = bytearray()  # answers that its socket did not take
+        self.waiting = self.waiting_size = 0  # commits that were read and not begun, and their bytes
 
 
 class _Message:
@@ -168,17 +249,15 @@ class _Message:
 
     __slots__ = ("jobs", "peer", "size")
 
-    def __init__(self, peer: "_Peer", jobs: list[Job]) -> None:
+    def __init__(self, peer: _Peer, jobs: list[Job]) -> None:
         self.peer, self.jobs, self.size = peer, jobs, sum(job.size for job in jobs)
+        peer.waiting += len(jobs)
+        peer.waiting_size += self.size
 
-
-class _Peer:
-    """One process that sends commits."""
-
-    __slots__ = ("inbox", "sock")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock, self.inbox = sock, _Inbox()
+    def begin(self) -> None:
+        """It waits no longer."""
+        self.peer.waiting -= len(self.jobs)
+        self.peer.waiting_size -= self.size
 
 
 class SharedWriter:
@@ -186,10 +265,11 @@ class SharedWriter:
 
     Args:
         write_batch: as for ``GroupWriter``: locks the store, takes the jobs, returns when they are durable.
+        turned: called at each turn, at least once a second unless the store or the system holds the process up.
     """
 
-    def __init__(self, write_batch: WriteBatch) -> None:
-        self._write_batch = write_batch
+    def __init__(self, write_batch: WriteBatch, turned: Callable[[], None] = lambda: None) -> None:
+        self._write_batch, self._turned = write_batch, turned
         self._poll = select.poll()
         self._peers: dict[int, _Peer] = {}
         self._watched: dict[int, Callable[[], None]] = {}
@@ -208,46 +288,57 @@ class SharedWriter:
         self._poll.register(fd, select.POLLIN)
 
     def stop(self) -> None:
-        """End ``run`` after what has been read is written."""
+        """End ``run`` after what has come is written. For ``told`` and ``turned``."""
         self._running = False
 
     def run(self) -> None:
         """Write what comes."""
-        while self._running or self._waiting:
-            if not self._waiting:
-                for fd in self._collect(None):
-                    self._watched[fd]()
+        while self._running:
+            for fd in self._collect(0 if self._waiting else _IDLE):
+                self._watched[fd]()
+            self._turned()
             if self._waiting:
                 self._write()
+        self._collect(0)
+        while self._waiting:
+            self._write()
 
     def close(self) -> None:
         """Part from all processes."""
         for peer in list(self._peers.values()):
             self._drop(peer)
 
-    def _collect(self, timeout: int | None) -> list[int]:
+    def _collect(self, timeout: int) -> list[int]:
         """Read what the processes sent; the descriptors that are watched for others, where those are ready."""
         others = []
-        for fd, _ in self._poll.poll(timeout):
+        for fd, events in self._poll.poll(timeout):
             peer = self._peers.get(fd)
             if peer is None:
                 others.append(fd)
                 continue
-            try:
-                data = peer.sock.recv(_READ)
-                if not data:
-                    raise EOFError
-                for message in peer.inbox.cut(data):
-                    jobs = [Job.checked(*one) for one in _decode_jobs(message)]
-                    self._waiting.append(_Message(peer, jobs))
-            except BlockingIOError:
-                continue
-            except (OSError, EOFError, msgspec.MsgspecError):
-                self._drop(peer)
+            if events & select.POLLOUT:
+                self._push(peer)
+            if events & ~select.POLLOUT and fd in self._peers:
+                self._read(peer)
         return others
 
+    def _read(self, peer: _Peer) -> None:
+        """At most a batch of each process waits here; more stays in its socket."""
+        if peer.waiting >= MAX_BATCH or peer.waiting_size >= MAX_BATCH_BYTES:
+            return
+        try:
+            data = peer.sock.recv(_READ)
+            if not data:
+                raise EOFError
+            for message in peer.inbox.cut(data):
+                self._waiting.append(_Message(peer, [Job.checked(*one) for one in _decode_jobs(message)]))
+        except BlockingIOError:
+            return
+        except (OSError, *_RUBBISH):
+            self._drop(peer)
+
     def _drop(self, peer: _Peer) -> None:
-        """It is gone, or does not read its answers. What it sent whole is still written."""
+        """It is gone, sends rubbish or does not read its answers. What it sent whole is still written."""
         if self._peers.pop(peer.sock.fileno(), None) is not None:
             self._poll.unregister(peer.sock)
             peer.sock.close()
@@ -267,26 +358,39 @@ class SharedWriter:
             answers: list[list[int] | str] = [what] * len(batch)
         else:
             answers = [[_DURABLE if job.error is None else _CONFLICT for job in message.jobs] for message in batch]
+        peers = {}
         for message, answer in zip(batch, answers, strict=True):
-            self._answer(message.peer, answer)
+            body = _encode(answer)
+            message.peer.out += _LENGTH.pack(len(body)) + body
+            peers[id(message.peer)] = message.peer
+        for peer in peers.values():  # all answers to one process in one piece: its socket holds few hundred small ones
+            self._push(peer)
 
     def _fill(self, batch: list[_Message]) -> list[_Message]:
+        """Take a batch, if none was taken: at most what the limits allow, but for a message that is larger alone."""
         if not batch:
             count = size = 0
-            while self._waiting and (not batch or (count < MAX_BATCH and size < MAX_BATCH_BYTES)):
+            while self._waiting:
+                count += len(self._waiting[0].jobs)
+                size += self._waiting[0].size
+                if batch and (count > MAX_BATCH or size > MAX_BATCH_BYTES):
+                    break
                 batch.append(self._waiting.popleft())
-                count += len(batch[-1].jobs)
-                size += batch[-1].size
+                batch[-1].begin()
         return batch
 
-    def _answer(self, peer: _Peer, answer: list[int] | str) -> None:
+    def _push(self, peer: _Peer) -> None:
+        """Send a process its answers. It is not waited for; with too many that it did not read it is cut off."""
         if peer.sock.fileno() < 0:
             return
-        body = _encode(answer)
-        data = _LENGTH.pack(len(body)) + body
         try:
-            if peer.sock.send(data) == len(data):
-                return
-        except OSError:
+            del peer.out[: peer.sock.send(peer.out)]
+        except BlockingIOError:
             pass
-        self._drop(peer)  # it takes no answers: nothing waits for a process that hangs
+        except OSError:
+            self._drop(peer)
+            return
+        if len(peer.out) > _MAX_UNREAD:
+            self._drop(peer)
+        else:
+            self._poll.modify(peer.sock, select.POLLIN | select.POLLOUT if peer.out else select.POLLIN)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core.core import Core, CoreConfig
+from strongroom.core.identity.engine import IdentityEngine
 from strongroom.core.lease_tallies import Tallies
 from strongroom.core.lockout import Counters, Lockout, LockoutConfig, LockoutRecheck
 from strongroom.core.mounts import Kinds
@@ -18,13 +19,20 @@ from strongroom.core.token_engine import TokenEngine
 from strongroom.policy import hcl
 from strongroom.policy.acl import Acl
 from strongroom.policy.acl_parse import parse_policy, parse_stored
+from strongroom.policy.below import rebased
+from strongroom.policy.cedar.language import CedarLanguage
 from strongroom.policy.defaults import DEFAULT_POLICY, RESPONSE_WRAPPING_POLICY
+from strongroom.policy.expectations import failures, parse_expectations
+from strongroom.policy.explain import explain
+from strongroom.policy.lint import lint
 from strongroom.policy.templating import render
-from strongroom.sdk.engine import Call, Engine, Mount, Route, run_inline
+from strongroom.sdk.engine import Call, Engine, Mount, run_inline
+from strongroom.sdk.policy import Question
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.outside import Outside
 from strongroom.vault.stores import WholeStore, open_backend
 
 __all__ = ["Assembled", "VaultConfig", "assemble", "open_backend", "read_config"]
@@ -37,6 +45,7 @@ class Language:
 
     default_policy = DEFAULT_POLICY
     response_wrapping_policy = RESPONSE_WRAPPING_POLICY
+    cedar = CedarLanguage()
 
     def parse(self, name: str, text: str) -> Any:
         return parse_policy(name, text)
@@ -47,21 +56,18 @@ class Language:
     def plain(self, text: str, what: str) -> Mapping[str, Any]:
         return hcl.to_plain(hcl.parse(text, what=what), what=what)
 
-    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any]) -> Acl:
-        return Acl([render(policy, identity) for policy in policies])
+    def compile(self, policies: Sequence[Any], identity: Mapping[str, Any], below: str = "") -> Acl:
+        filled = [render(policy, identity) for policy in policies]
+        return Acl([rebased(policy, below) for policy in filled] if below else filled)
 
+    def explain(self, policies: Sequence[Any], identity: Mapping[str, Any], question: Question) -> dict[str, Any]:
+        return explain([render(policy, identity) for policy in policies], question)
 
-class IdentityPlaceholder:
-    """The ``identity/`` mount: listed, without routes as yet."""
+    def check(self, policy: Any, tests: str) -> list[str]:
+        return failures([render(policy, {})], parse_expectations(tests))
 
-    def __init__(self, mount: Mount) -> None:
-        self._mount = mount
-
-    def routes(self) -> Sequence[Route]:
-        return ()
-
-    async def revoke(self, lease_private: Mapping[str, Any]) -> None:
-        """Nothing is leased."""
+    def lint(self, policy: Any, mounts: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [msgspec.to_builtins(finding) for finding in lint(policy, mounts)]
 
 
 class Assembled(msgspec.Struct, frozen=True):
@@ -82,6 +88,7 @@ def assemble(
     *,
     now: Callable[[], float] = time.time,
     offload: Offload = run_inline,
+    outward: Offload | None = None,
     handlers: Sequence[Any] = (),
     counters: Counters | None = None,
     windows: Windows | None = None,
@@ -94,6 +101,7 @@ def assemble(
         config: see VaultConfig.
         now: seconds since the Unix epoch.
         offload: runs CPU-heavy work (password hashes) where it does not hold up other requests.
+        outward: runs what waits for others outside, which must not hold up the hashes; None = ``offload``.
         handlers: added behind the built-in checks.
         counters: where failed logins are counted; workers of one server share them.
         windows: where rate limits count requests; likewise.
@@ -110,7 +118,10 @@ def assemble(
     def token(mount: Mount) -> Engine:
         return TokenEngine(mount, space)
 
-    engines = {**plugins.factories("engines"), "system": system, "identity": IdentityPlaceholder}
+    def identity(mount: Mount) -> Engine:
+        return IdentityEngine(mount, space)
+
+    engines = {**plugins.factories("engines"), "system": system, "identity": identity}
     kinds = Kinds(engines, {**plugins.factories("auth"), "token": token})
     audit_dir = config.audit_dir or os.getcwd()
     audit = AuditSwitch(
@@ -133,6 +144,7 @@ def assemble(
         guards=[WholeStore(backend), lockout, LockoutRecheck(lockout)],
         now=now,
         offload=offload,
+        fetch=Outside(outward or offload, config.allowed_private_hosts),
         windows=windows,
         tallies=tallies,
     )

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from strongroom.core.audit import Audit, OpenSink, Trail
+from strongroom.core.audit import CHECKPOINT_EVERY, Audit, Trail
+from strongroom.core.audit_device import OpenSink
 from strongroom.core.audit_devices import DeviceEntry, targets_of
 from strongroom.core.audit_record import Rules
 from strongroom.core.audit_sealed import SealedAudit
@@ -38,6 +39,8 @@ class AuditSwitch:
         self._open: Audit | None = None
         self._space: Any = None
         self._read = False
+        self.inline = False  # an embedded vault has no clock of its own: checkpoints ride on its calls
+        self._due = 0.0
 
     async def request(self, call: Call, refusal: BaseException | None) -> None:
         trail: Trail = self._open if self._open is not None else await self._sealed_trail()
@@ -49,6 +52,9 @@ class AuditSwitch:
         if trail is None or (call.notes.get(RECORDED) and not isinstance(outcome, BaseException)):
             return
         await trail.response(call, outcome)
+        if self.inline and self._open is not None and self._now() >= self._due:
+            self._due = self._now() + CHECKPOINT_EVERY
+            await self._open.checkpoint()
 
     async def _sealed_trail(self) -> SealedAudit:
         """The list of targets is read again each time the node was sealed."""
@@ -69,6 +75,7 @@ class AuditSwitch:
             configured=self._configured,
         )
         await audit.load()
+        audit.sign_for(self._sealed.devices)
         space.on_change.append(audit.reload)
         self._open, self._space = audit, space
 
@@ -77,6 +84,7 @@ class AuditSwitch:
         audit, self._open, self._space = self._open, None, None
         self._read = False
         if audit is not None:
+            await audit.checkpoint(last=True)
             audit.close()
 
     def _rules(self, call: Call) -> Rules:
@@ -111,6 +119,14 @@ class AuditSwitch:
 
     def hash(self, path: str, text: str) -> str:
         return self._devices().hash(path, text)
+
+    async def proof(self, path: str) -> tuple[bytes, str]:
+        return await self._devices().proof(path)
+
+    async def checkpoint(self) -> None:
+        """Sign how far the logs have come, where that has changed. A sealed node cannot."""
+        if self._open is not None:
+            await self._open.checkpoint()
 
     def reopen(self) -> None:
         """Open every target anew (SIGHUP): also those that only the sealed node writes to.

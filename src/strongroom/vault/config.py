@@ -9,7 +9,8 @@ import msgspec
 from strongroom.core.audit_devices import DeviceEntry, new_entry
 from strongroom.core.core import REPORTED_VERSION
 from strongroom.errors import BadRequest
-from strongroom.sdk.fields import parse_bool, parse_duration
+from strongroom.sdk.fields import parse_bool, parse_duration, parse_list
+from strongroom.vault.outside import check_hosts
 
 HMAC_LEVELS = ("none", "compat", "high")
 MIN_ENTRY_SIZE = 1024  # bytes
@@ -35,6 +36,7 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
     audit: tuple[DeviceEntry, ...] = ()
     audit_dir: str = ""
     audit_required: bool = False
+    allowed_private_hosts: tuple[str, ...] = ()  # names, "*.suffix" and networks, see vault/outside.py
     sanitized: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -118,6 +120,10 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
     return dict(value)
 
 
+def _hosts(value: Any, name: str) -> tuple[str, ...]:
+    return check_hosts(parse_list(value, name=name), name=name)
+
+
 def _audit(value: Any, name: str) -> tuple[DeviceEntry, ...]:
     return tuple(_devices(value))
 
@@ -136,6 +142,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "audit": _audit,
     "audit_dir": _folder,
     "audit_required": _flag,
+    "allowed_private_hosts": _hosts,
     "sanitized": _mapping,
 }
 

@@ -87,6 +87,7 @@ class _Base:
             settings = msgspec.structs.replace(settings, audit_dir=_beside(self._ground))
         self._made = assemble(self._ground.store, settings, now=now, offload=offload)
         self._core = self._made.core
+        self._made.audit.inline = True
         self._token = _kept("")
         self._closed = False
         _open.add(self)
@@ -132,15 +133,20 @@ class _Base:
             raise Sealed(_GONE)
         return calls.request(op, path, data, self._token() if token is None else token)
 
-    async def _send(self, op: Op, path: str, data: Data | None, token: str | None) -> Response:
-        return await self._core.handle(self._request(op, path, data, token))
+    async def _send(
+        self, op: Op, path: str, data: Data | None, token: str | None, certificate: bytes = b""
+    ) -> Response:
+        request = self._request(op, path, data, token)
+        if certificate:
+            request = msgspec.structs.replace(request, certificate=bytes(certificate))
+        return await self._core.handle(request)
 
     async def _read(self, op: Op, path: str, data: Data | None, token: str | None) -> Response | None:
         request = self._request(op, path, data, token)
         try:
             return await self._core.handle(request)
         except NotFound as error:
-            mounted = self._core.router(request.namespace).mount_of(request.path) is not None
+            mounted = self._core.mounted(request.path)
             return calls.absent(error, mounted=mounted)
 
     async def _init(self, config: SealConfig) -> InitResult:
@@ -159,8 +165,8 @@ class _Base:
     async def _seal(self, token: str | None) -> None:
         await self._send(Op.UPDATE, "sys/seal", None, token)
 
-    async def _login(self, path: str, data: Data | None) -> Response:
-        response = await self._send(Op.UPDATE, path, data, "")
+    async def _login(self, path: str, data: Data | None, certificate: bytes) -> Response:
+        response = await self._send(Op.UPDATE, path, data, "", certificate)
         if response.auth is not None:
             self._token = _kept(response.auth.client_token)
         return response
@@ -287,9 +293,11 @@ class Vault(_Base):
         """The names under ``path`` in ``.data["keys"]``, or None. Raises VaultError."""
         return self._run(self._read(Op.LIST, path, data, token))
 
-    def write(self, path: str, data: Data | None = None, *, token: str | None = None) -> Response:
-        """Create or update. Raises VaultError."""
-        return self._run(self._send(Op.UPDATE, path, data, token))
+    def write(
+        self, path: str, data: Data | None = None, *, token: str | None = None, certificate: bytes = b""
+    ) -> Response:
+        """Create or update. ``certificate``: as for ``login``, for a renewal. Raises VaultError."""
+        return self._run(self._send(Op.UPDATE, path, data, token, certificate))
 
     def patch(self, path: str, data: Data | None = None, *, token: str | None = None) -> Response:
         """Merge (RFC 7396) where the engine supports it. Raises VaultError."""
@@ -299,9 +307,12 @@ class Vault(_Base):
         """Delete; also of what is not there. Raises VaultError."""
         return self._run(self._send(Op.DELETE, path, data, token))
 
-    def login(self, path: str, data: Data | None = None) -> Response:
-        """Log in at ``path`` (auth/userpass/login/bob) and use the token from now on. Raises VaultError."""
-        return self._run(self._login(path, data))
+    def login(self, path: str, data: Data | None = None, *, certificate: bytes = b"") -> Response:
+        """Log in at ``path`` (auth/userpass/login/bob) and use the token from now on. Raises VaultError.
+
+        ``certificate``: the TLS client certificate (DER) of whoever logs in; that they hold its key was yours to see.
+        """
+        return self._run(self._login(path, data, certificate))
 
     def mount(self, path: str, type: str, *, token: str | None = None, options: Data | None = None) -> None:
         """Enable an engine at ``path``, or an auth method at ``auth/...``. Raises BadRequest."""
@@ -375,9 +386,11 @@ class AsyncVault(_Base):
         """See ``Vault.list``."""
         return await self._read(Op.LIST, path, data, token)
 
-    async def write(self, path: str, data: Data | None = None, *, token: str | None = None) -> Response:
+    async def write(
+        self, path: str, data: Data | None = None, *, token: str | None = None, certificate: bytes = b""
+    ) -> Response:
         """See ``Vault.write``."""
-        return await self._send(Op.UPDATE, path, data, token)
+        return await self._send(Op.UPDATE, path, data, token, certificate)
 
     async def patch(self, path: str, data: Data | None = None, *, token: str | None = None) -> Response:
         """See ``Vault.patch``."""
@@ -387,9 +400,9 @@ class AsyncVault(_Base):
         """See ``Vault.delete``."""
         return await self._send(Op.DELETE, path, data, token)
 
-    async def login(self, path: str, data: Data | None = None) -> Response:
+    async def login(self, path: str, data: Data | None = None, *, certificate: bytes = b"") -> Response:
         """See ``Vault.login``."""
-        return await self._login(path, data)
+        return await self._login(path, data, certificate)
 
     async def mount(self, path: str, type: str, *, token: str | None = None, options: Data | None = None) -> None:
         """See ``Vault.mount``."""

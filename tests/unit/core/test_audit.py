@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from contracts.audit_harness import TOKEN, Clock, Sinks, Store, call, caller
-from strongroom.core.audit import RETRY, Audit
+from strongroom.core.audit import Audit
+from strongroom.core.audit_device import RETRY
 from strongroom.core.audit_devices import new_entry
 from strongroom.core.audit_record import Rules
 from strongroom.errors import AuditFailed, BadRequest, NotFound
@@ -156,7 +157,7 @@ async def test_enabling_is_recorded_on_the_new_device_and_disabling_on_the_old(r
     assert [record["type"] for record in sink.records()] == ["response", "request", "response"]
     assert sink.closed
     await _walk(audit, call())
-    assert len(sink.lines) == 3
+    assert len(sink.records()) == 3
 
 
 async def test_bad_devices(room: Room) -> None:
@@ -292,7 +293,7 @@ async def test_close(room: Room) -> None:
     await audit.request(of, None)
     audit.close()
     await audit.response(of, Response())
-    assert len(room.sinks.made["1"].lines) == 2
+    assert len(room.sinks.made["1"].records()) == 2
     assert room.sinks.made["1"].closed == 1
 
 

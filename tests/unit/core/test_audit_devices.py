@@ -56,10 +56,10 @@ async def test_the_clear_list_has_files_and_nothing_else(store: Store, table: De
     await table.add(entry)
     await table.add(new_entry("sock", "socket", options={"address": "needle"}))
     raw = store.clear[layout.AUDIT_TARGETS].value
-    assert json.loads(raw) == {"version": 1, "targets": [{"type": "file", "file_path": "a.log"}]}
+    assert json.loads(raw) == {"version": 1, "targets": [{"type": "file", "file_path": "a.log", "chain": True}]}
     assert b"needle" not in raw
     assert entry.salt.encode() not in raw
-    assert await read_targets(store.below()) == (Target("file", "a.log"),)
+    assert await read_targets(store.below()) == (Target("file", "a.log", chain=True),)
     await table.remove("file/")
     assert await read_targets(store.below()) == ()
 
@@ -134,7 +134,9 @@ def test_bad_entries() -> None:
 
 def test_salts_come_from_the_given_source() -> None:
     entry = new_entry("a", "file", rng=bytes)
-    assert entry == DeviceEntry(path="a/", type="file", salt=base64.b64encode(bytes(32)).decode())
+    assert entry == DeviceEntry(
+        path="a/", type="file", salt=base64.b64encode(bytes(32)).decode(), seed=base64.b64encode(bytes(32)).decode()
+    )
 
 
 async def test_a_damaged_entry_is_not_skipped(store: Store, table: DeviceTable) -> None:
@@ -150,7 +152,7 @@ async def test_behind_the_real_barrier() -> None:
     barrier = await Barrier.open_with(below, key, now=lambda: 1.0)
     await DeviceTable(barrier).add(entry := new_entry("file", "file", options={"file_path": "a.log"}))
     assert await DeviceTable(barrier).load() == [entry]
-    assert await read_targets(below) == (Target("file", "a.log"),)
+    assert await read_targets(below) == (Target("file", "a.log", chain=True),)
     stored = await below.get(layout.audit("root", "file"))
     assert stored is not None
     assert entry.salt.encode() not in stored.value

@@ -85,7 +85,7 @@ async def test_generic_paths_and_what_the_asker_may_see(world: World):
     paths = (await document(world, token=await world.token(policies=["p"])))["paths"]
     assert any(path.startswith("/secret/") for path in paths) and not any(path.startswith("/hidden/") for path in paths)
     paths = (await document(world, token=""))["paths"]
-    assert "/sys/health" in paths and {path.split("/")[1] for path in paths} == {"sys", "cubbyhole", "auth"}
+    assert "/sys/health" in paths and {path.split("/")[1] for path in paths} == {"sys", "cubbyhole", "auth", "identity"}
     assert not any("userpass" in path for path in paths)
 
 

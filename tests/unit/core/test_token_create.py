@@ -83,7 +83,7 @@ async def test_an_orphan_route_needs_sudo_on_its_own_path(world: World):
         ({"ttl": -1}, "ttl"),
         ({"ttl": "nope"}, "ttl"),
         ({"explicit_max_ttl": "-1s"}, "explicit_max_ttl"),
-        ({"entity_alias": "x"}, "entity_alias needs a role that allows it"),
+        ({"entity_alias": "x"}, "only allowed in combination with token role"),
         ({"bound_cidrs": "10.0.0.0/33"}, "bound_cidrs holds something that is not a CIDR block"),
         ({"policies": ["a\nb"]}, "policy name"),
         ({"type": "batch", "num_uses": 1, "policies": ["a"]}, "batch tokens cannot have"),

@@ -101,10 +101,22 @@ def test_wrap_ttl(text: str, seconds: int | None) -> None:
     assert found.wrap_ttl == (seconds or 0) and (found.fault is not None) is (seconds is None)
 
 
-@pytest.mark.parametrize(("text", "fine"), [("", True), ("/", True), ("root", True), ("root/", True), ("ns1", False)])
-def test_namespaces(text: str, fine: bool) -> None:
-    fault = request(X_Vault_Namespace=text).fault
-    assert fault is None if fine else (fault.status, str(fault)) == (404, "namespace not found")
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("root", ""),
+        ("root/", ""),
+        ("ns1", "ns1"),
+        ("/ns1/ns2/", "ns1/ns2"),
+        ("//", ""),
+        ("///", "/"),
+    ],
+)
+def test_namespaces(text: str, asked: str) -> None:
+    made = request(X_Vault_Namespace=text)
+    assert made.fault is None and made.namespace_path == asked and made.namespace == "root"
 
 
 @pytest.mark.parametrize(

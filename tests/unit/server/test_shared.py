@@ -187,7 +187,9 @@ async def test_forwarding_carries_everything() -> None:
         return raw if request.path == "raw" else full
 
     asker, _ = await pair(handle)
-    request = Request(id="i", op=Op.SCAN, path="p/", data={"q": "1"}, token="t", body=b"\xff", headers={"h": "v"})
+    proof: dict[str, Any] = {"certificate": b"\x30", "chain": (b"\x31", b"\x32")}
+    rest: dict[str, Any] = {"token": "t", "body": b"\xff", "headers": {"h": "v"}, **proof}
+    request = Request(id="i", op=Op.SCAN, path="p/", data={"q": "1"}, **rest)
     got, plain = await asyncio.gather(asker.ask(request), asker.ask(Request(id="j", op=Op.READ, path="raw")))
     assert got == full and plain == raw and seen[0] == request
     for path, kind in (

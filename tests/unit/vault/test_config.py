@@ -30,6 +30,7 @@ SAID = {
     "audit": ([], ()),
     "audit_dir": (Path("/tmp"), "/tmp"),
     "audit_required": (True, True),
+    "allowed_private_hosts": ("a.example", ("a.example",)),
     "sanitized": ({"a": 1}, {"a": 1}),
 }
 

@@ -87,6 +87,7 @@ class Login:
             metadata=dict(sorted(metadata.items())),
             private={"role_name": name, "uid": role.uid},
         )
+        auth = msgspec.structs.replace(auth, alias_metadata={"role_name": name})
         if secret is not None:  # last, so that a refused login takes no use
             await self._secrets.spend(name, role.uid, digest, secret, revision)
         return auth

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from strongroom.core.sys.root_only import in_child
 from strongroom.sdk.engine import Mount, Route
+from strongroom.sdk.request import ROOT_NAMESPACE
 
 if TYPE_CHECKING:
     from strongroom.core.core import Core
@@ -17,12 +19,15 @@ class System:
             access,
             audit,
             capabilities,
+            cedar,
             config,
+            explain,
             host,
             internal,
             leases,
             locked,
             mounts,
+            namespaces,
             operator,
             passwords,
             policies,
@@ -37,7 +42,10 @@ class System:
             operator.OperatorRoutes,
             mounts.MountRoutes,
             access.RemountRoutes,
+            explain.ExplainRoutes,
+            namespaces.NamespaceRoutes,
             policies.PolicyRoutes,
+            cedar.CedarRoutes,
             passwords.PasswordRoutes,
             locked.LockedRoutes,
             capabilities.CapabilityRoutes,
@@ -50,7 +58,10 @@ class System:
             tools.ToolRoutes,
             host.HostRoutes,
         )
-        self._routes: tuple[Route, ...] = tuple(route for group in groups for route in group(core).routes())
+        routes = (route for group in groups for route in group(core).routes())
+        if mount.namespace != ROOT_NAMESPACE:
+            routes = (in_child(route) for route in routes)
+        self._routes: tuple[Route, ...] = tuple(routes)
 
     def routes(self) -> Sequence[Route]:
         return self._routes

@@ -1,5 +1,6 @@
-"""sys/audit and sys/audit-hash: the audit devices."""
+"""sys/audit, sys/audit-hash and sys/audit-proof: the audit devices."""
 
+import base64
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,10 @@ class DeviceArgs(msgspec.Struct, frozen=True, kw_only=True):
     description: Text = Text("")
     options: StrMap = StrMap()
     local: Flag = Flag(0)
+
+
+class ProofArgs(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
 
 
 class HashArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +47,12 @@ class AuditRoutes:
                 ops={Op.UPDATE: self.hash},
                 args=HashArgs,
                 help="What a text looks like in a device's lines.",
+            ),
+            Route(
+                pattern="audit-proof/{path...}",
+                ops={Op.READ: self.proof},
+                args=ProofArgs,
+                help="The public key that a device's log is verified with, and its last checkpoint.",
             ),
         )
 
@@ -76,3 +87,8 @@ class AuditRoutes:
         if not args.input:
             raise BadRequest('the "input" parameter is empty')
         return Response(data={"hash": self._core.audit.hash(args.path, str(args.input))}, flat=True)
+
+    async def proof(self, call: Call, args: ProofArgs) -> Response:
+        public, checkpoint = await self._core.audit.proof(args.path)
+        data = {"algorithm": "ed25519", "public_key": base64.b64encode(public).decode(), "checkpoint": checkpoint}
+        return Response(data=data)

@@ -59,15 +59,18 @@ class CapabilityRoutes:
         return await self._found(call, args, found, "invalid accessor")
 
     async def _found(self, call: Call, args: Asked, found: Found | None, error: str) -> Response:
-        if found is None:
+        caller = None
+        if found is not None:
+            caller = await self._core.space(call.request.namespace).identity.caller(found.caller, keep=False)
+        if caller is None:
             raise BadRequest(wrapped(error))
-        return await self._answer(call, args, found.caller)
+        return await self._answer(call, args, caller)
 
     async def _answer(self, call: Call, args: Asked, caller: Caller) -> Response:
         paths = args.paths or args.path
         if not paths:
             raise BadRequest("paths must be supplied")
-        acl = await self._core.space(call.request.namespace).policies.acl(caller)
+        acl = await self._core.acl(call.request, caller)
         data: dict[str, Any] = {}
         for path in paths:
             known = _clean(path)

@@ -1,4 +1,4 @@
-"""sys/config: CORS, response headers of the console, audited request headers, the configuration without secrets."""
+"""sys/config: CORS, how policies count together, headers of the console, audited headers, what is configured."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,10 +8,10 @@ import msgspec
 from strongroom.core import layout
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.inert_settings import NOT_SET
-from strongroom.core.settings import Cors, Settings, load_settings
+from strongroom.core.settings import Authorization, Cors, Settings, load_settings
 from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.engine import Call, NoArgs, Route
-from strongroom.sdk.fields import Flag, StrList
+from strongroom.sdk.fields import Flag, StrList, Text
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
 
@@ -31,6 +31,10 @@ class CorsArgs(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: StrList = StrList()
     allowed_headers: StrList = StrList()
     enable: Flag = Flag(1)
+
+
+class ModeArgs(msgspec.Struct, frozen=True, kw_only=True):
+    mode: Text = Text("")
 
 
 class HeaderArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +58,17 @@ class ConfigRoutes:
         cors = {Op.READ: self.read_cors, Op.UPDATE: self.write_cors, Op.DELETE: self.delete_cors}
         header = {Op.READ: self.read_header, Op.UPDATE: self.write_header, Op.DELETE: self.delete_header}
         ui = {Op.READ: self.read_ui, Op.UPDATE: self.write_ui, Op.DELETE: self.delete_ui}
+        mode = {Op.READ: self.read_mode, Op.UPDATE: self.write_mode, Op.DELETE: self.delete_mode}
         heads = "config/auditing/request-headers"
         return (
             Route(pattern="config/cors", ops=cors, args=CorsArgs, sudo=True, help="Which web pages may call this API."),
+            Route(
+                pattern="config/authorization",
+                ops=mode,
+                args=ModeArgs,
+                sudo=True,
+                help="Whether ACL and Cedar policies must both allow a request (both), or one is enough (either).",
+            ),
             Route(pattern=heads, ops={Op.READ: self.list_headers}, sudo=True, help="Request headers that are audited."),
             Route(pattern=heads + "/{header}", ops=header, args=HeaderArgs, sudo=True, help="An audited header."),
             Route(pattern="config/ui/headers/", ops={Op.LIST: self.list_ui}, sudo=True, help="The console's headers."),
@@ -99,6 +111,20 @@ class ConfigRoutes:
 
     async def delete_cors(self, call: Call, args: CorsArgs) -> Response:
         await self._change(call, "cors", lambda _: None)
+        return Response()
+
+    async def read_mode(self, call: Call, args: ModeArgs) -> Response:
+        return Response(data={"mode": self._core.space(call.request.namespace).settings.authorization.mode})
+
+    async def write_mode(self, call: Call, args: ModeArgs) -> Response:
+        mode = str(args.mode)
+        if mode not in ("either", "both"):
+            raise BadRequest("mode must be 'either' or 'both'")
+        await self._change(call, "authorization", lambda _: Authorization(mode=mode))
+        return Response()
+
+    async def delete_mode(self, call: Call, args: ModeArgs) -> Response:
+        await self._change(call, "authorization", lambda _: None)
         return Response()
 
     async def list_headers(self, call: Call, args: NoArgs) -> Response:

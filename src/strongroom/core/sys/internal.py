@@ -68,7 +68,7 @@ class InternalRoutes:
             return False
         if call.caller.root:
             return True
-        acl = await self._core.space(call.request.namespace).policies.acl(call.caller)
+        acl = await self._core.acl(call.request, call.caller)
         return acl.may_any(entry.path)
 
     async def mounts(self, call: Call, args: NoArgs) -> Response:
@@ -91,7 +91,7 @@ class InternalRoutes:
         except VaultError:
             entry = None
         if call.caller is not None and entry is not None:
-            acl = await space.policies.acl(call.caller)
+            acl = await self._core.acl(call.request, call.caller)
             if call.caller.root or acl.may_any(entry.path):
                 return Response(data={**shown(entry), "path": entry.path})
         if call.caller is None:
@@ -102,15 +102,20 @@ class InternalRoutes:
         )
 
     async def namespaces(self, call: Call, args: NoArgs) -> Response:
-        return Response(data={})
+        """The child namespaces in which the calling token may do anything."""
+        if call.caller is None:
+            return Response(data={})
+        acl = await self._core.acl(call.request, call.caller)
+        entries = await self._core.directory.children(call.request.namespace)
+        names = [entry.name + "/" for entry in entries if call.caller.root or acl.may_any(entry.name + "/")]
+        return Response(data={"keys": names} if names else {})
 
     async def acl(self, call: Call, args: NoArgs) -> Response:
         if call.caller is None:
             raise PermissionDenied
         if call.caller.root:
             return Response(data={"root": True})
-        store = self._core.space(call.request.namespace).policies
-        found = (await store.acl(call.caller)).resultant()
+        found = (await self._core.acl(call.request, call.caller)).resultant()
         shown = {kind: {path: {"capabilities": able} for path, able in rules.items()} for kind, rules in found.items()}
         return Response(data={"root": False, **shown})
 
@@ -135,7 +140,12 @@ class InternalRoutes:
         return Response(data={"counters": {"service_tokens": {"total": total}}})
 
     async def entities(self, call: Call, args: NoArgs) -> Response:
-        return Response(data={"counters": {"entities": {"total": 0}}})
+        total, after = 0, ""
+        space = self._core.space(call.request.namespace)
+        prefix = space.identity.store.keys.entity
+        while names := await space.storage.list(prefix, after=after, limit=10_000):
+            total, after = total + len(names), names[-1]
+        return Response(data={"counters": {"entities": {"total": total}}})
 
     async def requests(self, call: Call, args: NoArgs) -> Response:
         return Response(data={"counters": None})

@@ -105,7 +105,7 @@ class LeaseRoutes:
             held = await space.tokens.find_id(lease.token)
             if held is None:
                 raise BadRequest("lease not found")
-            answer = await renew(space, held, args.increment, "")
+            answer = await renew(space, held, args.increment, "", call.request)
             assert answer.auth is not None
             return Response(lease_id=lease_id, lease_duration=answer.auth.ttl, renewable=True, data={})
         lease = await space.leases.renew(lease_id, args.increment)

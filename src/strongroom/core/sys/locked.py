@@ -41,19 +41,23 @@ class LockedRoutes:
 
     async def list(self, call: Call, args: LockedArgs) -> Response:
         mounts: dict[str, list[str]] = {}
+        space = self._core.space(call.request.namespace)
+        own = {entry.accessor for entry in space.mounts.entries.values()}
         for name in self._core.lockout.locked() if self._core.lockout is not None else ():
-            if not args.mount_accessor or name.accessor == args.mount_accessor:
+            if name.accessor in own and (not args.mount_accessor or name.accessor == args.mount_accessor):
                 mounts.setdefault(name.accessor, []).append(name.alias)
         rows: list[dict[str, Any]] = [
             {"mount_accessor": accessor, "counts": len(names), "alias_identifiers": names}
             for accessor, names in mounts.items()
         ]
         total = sum(row["counts"] for row in rows)
-        space = {"namespace_id": "root", "namespace_path": "", "counts": total, "mount_accessors": rows}
-        return Response(data={"by_namespace": [space], "total": total})
+        here = {"namespace_id": space.id, "namespace_path": space.path, "counts": total, "mount_accessors": rows}
+        return Response(data={"by_namespace": [here], "total": total})
 
     async def unlock(self, call: Call, args: UnlockArgs) -> Response:
         lockout = self._core.lockout
+        if self._core.space(call.request.namespace).mounts.by_accessor(args.mount_accessor) is None:
+            return Response()  # as for one that nobody locked
         if lockout is not None and not lockout.unlock(args.mount_accessor, args.alias_identifier):
             lockout.unlock(args.mount_accessor, fold(args.alias_identifier))  # the name as its owner spells it
         return Response()

@@ -40,6 +40,7 @@ class ConfigArgs(msgspec.Struct, frozen=True, kw_only=True):
     force_no_cache: Flag | UnsetType = UNSET
     token_type: Text | UnsetType = UNSET
     listing_visibility: Text | UnsetType = UNSET
+    filter_lists: Flag | UnsetType = UNSET
     audit_non_hmac_request_keys: StrList | UnsetType = UNSET
     audit_non_hmac_response_keys: StrList | UnsetType = UNSET
     passthrough_request_headers: StrList | UnsetType = UNSET
@@ -230,6 +231,8 @@ def _changed(config: MountConfig, args: ConfigArgs, system_max: int) -> MountCon
         if args.listing_visibility not in ("", "unauth", "hidden"):
             raise BadRequest("invalid listing_visibility option")
         changes["listing_visibility"] = str(args.listing_visibility)
+    if args.filter_lists is not UNSET:
+        changes["filter_lists"] = bool(args.filter_lists)
     for name in _LISTS:
         value = getattr(args, name)
         if value is not UNSET:

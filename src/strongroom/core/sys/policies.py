@@ -27,6 +27,7 @@ class PolicyArgs(msgspec.Struct, frozen=True, kw_only=True):
     policy: Text = Text("")
     rules: Text = Text("")  # the old name of ``policy``
     cas: Any = None
+    tests: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 class PolicyRoutes:
@@ -93,6 +94,8 @@ class PolicyRoutes:
         data: dict[str, Any] = {**_SWITCHES, "version": stored.version if stored else 0}
         if stored is not None and stored.modified:
             data["modified"] = rfc3339(stored.modified)
+        if stored is not None and stored.tests:
+            data["tests"] = stored.tests
         return data
 
     async def detailed(self, call: Call, args: NoArgs) -> Response:
@@ -117,7 +120,8 @@ class PolicyRoutes:
             raise BadRequest("'policy' parameter not supplied or empty")
         if text.strip() and not text.lstrip().startswith("{"):
             text = perhaps_base64(text)
-        await self._core.space(call.request.namespace).policies.put(args.name, text, self._core.now())
+        tests = None if args.tests is msgspec.UNSET else str(args.tests)
+        await self._core.space(call.request.namespace).policies.put(args.name, text, self._core.now(), tests=tests)
         if args.rules and not args.policy:
             return Response(warnings=("'rules' is deprecated, please use 'policy' instead",))
         return Response()
