@@ -12,7 +12,6 @@ from server_fixture import running
 from server_stub import Served, get, served
 from strongroom.core import parse
 from strongroom.core.barrier import Barrier
-from strongroom.core.rate_limit import RateLimit
 from strongroom.core.rate_windows import ProcessWindows
 from strongroom.core.seal import SealConfig
 from strongroom.errors import QuotaExceeded
@@ -144,7 +143,7 @@ async def test_sec_a6_a_quota_comes_before_tokens_storage_and_methods(
 
 async def test_sec_a6_any_number_of_addresses_takes_the_same_memory(world: World) -> None:
     windows = ProcessWindows(500)
-    world.core.rate_limit = RateLimit(world.core.space, world.clock, windows=windows)
+    world.core.rate_limit._windows = windows
     await limit(world, path="kv", rate=1)
     for n in range(1500):
         world.peer = (f"10.0.{n // 256}.{n % 256}", 1)

@@ -141,7 +141,7 @@ class Core:
         self._custom = list(handlers)
         self._guards = list(guards)
         self.lockout: Any = None
-        self.rate_limit = RateLimit(self.space, now, windows=windows)
+        self.rate_limit = RateLimit(self.space, now, windows=windows, seen=self._seen)
         self._tallies: Tallies = tallies if tallies is not None else ProcessTallies()
         self._rated: set[str] = set()  # ids of the namespaces that have rate limits
         self._counted: set[str] = set()  # and of those that have lease-count quotas
@@ -295,6 +295,9 @@ class Core:
         if self._directory is None:
             raise Sealed
         return self._directory
+
+    def _seen(self, path: str) -> tuple[Namespace, str]:
+        return self.directory.seen(path)
 
     @property
     def removals(self) -> Removals:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from strongroom.core.lease_entry import TOKEN_NAMES, LeaseKeys
+from strongroom.core.lease_entry import LeaseKeys
 from strongroom.core.lease_tallies import Room, Tallies, Tally
 from strongroom.core.quota_entry import LeaseQuota, Place
 from strongroom.errors import QuotaExceeded
@@ -16,6 +16,7 @@ from strongroom.sdk.storage import Write
 
 SLICE = 5000  # names that are looked at in one go
 _PAGE = 1000
+SECRET_NAME = 24  # characters that the lease id of a secret has behind its path
 _AGAIN = 1.0  # seconds at least between two counts of a full quota
 
 
@@ -55,8 +56,8 @@ class LeaseWalk:
                 self._folders.append((folder, names[-1]))
             self._folders += [(folder + name, "") for name in names if name.endswith("/")]
             leases = sum(not name.endswith("/") for name in names)
-            if not folder.startswith("auth/"):
-                leases -= sum(len(name.partition(".")[0]) in TOKEN_NAMES for name in names)  # the wrapping of an answer
+            if not folder.startswith("auth/"):  # a token from elsewhere is the wrapping of an answer
+                leases -= sum(len(name.partition(".")[0]) != SECRET_NAME for name in names if not name.endswith("/"))
             if leases and self._owner(folder.rstrip("/")) == self._quota.id:
                 self.counted += leases
         return not self._folders

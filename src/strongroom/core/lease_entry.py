@@ -24,8 +24,6 @@ from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
 TOKEN_GROUP = "token"
-TOKEN_NAMES = (41, 54)  # characters that a token's lease id has behind its path (of the first layout, and since); a
-# secret's has 24. A namespace's tail comes behind it
 
 
 class LeaseEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

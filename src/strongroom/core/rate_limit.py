@@ -8,8 +8,8 @@ None of this is in the pipeline while no namespace has a rate limit (``core.Core
 
 import ipaddress
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,17 +26,23 @@ class RateLimit:
     """Handler, before the Parse step.
 
     Args:
-        space: the namespace of an id.
+        space: the open namespace of an id.
         now: seconds since the Unix epoch.
         windows: where requests are counted; workers of one server share them.
+        seen: the namespace that a path from the root lies in, and the rest of it, as far as is known.
     """
 
-    __slots__ = ("_check", "_now", "_space", "_windows")
+    __slots__ = ("_check", "_now", "_seen", "_space", "_windows")
 
     def __init__(
-        self, space: Callable[[str], Any], now: Callable[[], float], *, windows: Windows | None = None
+        self,
+        space: Callable[[str], Any],
+        now: Callable[[], float],
+        *,
+        windows: Windows | None = None,
+        seen: Callable[[str], tuple[Any, str]],
     ) -> None:
-        self._space, self._now = space, now
+        self._space, self._now, self._seen = space, now, seen
         self._windows: Windows = windows if windows is not None else ProcessWindows()
         self._check: Callable[[Call], Awaitable[Any]] | None = None
 
@@ -51,25 +57,34 @@ class RateLimit:
         Unmarked if the head does not tell which quota applies; it is then counted in the pipeline.
         """
         try:
-            space = self._space(request.namespace)
-            if request.namespace_path or (space.has_children and not space.serves(request.path)):
-                return request  # which namespace it is for is not known yet
-            match, path = space.mounts.router.match(request.op, request.path)
+            located = self._locate(request)
+            if located is None:
+                return request
+            space, path = located
+            match, path = space.mounts.router.match(request.op, path)
+            rules = self._rules(space, match.mount_path, path)
         except VaultError:
             return request
+        for rule in rules:
+            quota = rule.table.find(rule.place)
+            if (match.route.login and rule.asks_role) or (quota is not None and quota.group_by.startswith("entity")):
+                return request
         headers: dict[str, str] = {}
         try:
-            for table, place in self._tables(request, match.mount_path, path):
-                if match.route.login and table.asks_role(place.mount):
-                    return request
-                quota = table.find(place)
-                if quota is not None and quota.group_by.startswith("entity"):
-                    return request
-            for table, place in self._tables(request, match.mount_path, path):
-                self._take(request, table.find(place), "", headers)
+            for rule in rules:
+                self._take(request, rule, rule.table.find(rule.place), "", headers)
         except QuotaExceeded as error:
             return msgspec.structs.replace(request, fault=error)
         return msgspec.structs.replace(request, admitted=headers)
+
+    def _locate(self, request: Request) -> tuple[Any, str] | None:
+        """The namespace and path of a request as it came; None if another look may find another namespace."""
+        root, asked = self._space(request.namespace), request.namespace_path.strip("/")
+        if not asked and (not root.has_children or root.serves(request.path)):
+            return root, request.path
+        space, path = self._seen(f"{asked}/{request.path}" if asked else request.path)
+        found = space.path.startswith(f"{asked}/" if asked else "") and space.serves(path)
+        return (space, path) if found else None
 
     async def pre_route(self, call: Call) -> Response | None:
         """Raises QuotaExceeded, or TooLarge for a login that is too long to be looked into."""
@@ -77,31 +92,31 @@ class RateLimit:
         if request.admitted is not None:
             call.headers = request.admitted
             return None
-        tables = list(self._tables(request, match.mount_path, request.path))
-        if match.route.login and any(table.asks_role(place.mount) for table, place in tables):
+        rules = self._rules(self._space(request.namespace), match.mount_path, request.path)
+        if match.route.login and any(rule.asks_role for rule in rules):
             if len(request.body) > MAX_ROLE_BODY:
                 raise TooLarge("http: request body too large")
             return None  # see ``RoleLimit``
-        await self.count(call, tables)
+        await self._count(call, rules)
         return None
 
     async def role_known(self, call: Call) -> None:
         """Count a login whose quota depends on its role, now that the body is parsed. Raises QuotaExceeded."""
-        match = call.match
-        tables = list(self._tables(call.request, match.mount_path, call.request.path))
-        if any(table.asks_role(place.mount) for table, place in tables):
-            await self.count(call, tables, await role_of(call))
+        request = call.request
+        rules = self._rules(self._space(request.namespace), call.match.mount_path, request.path)
+        if any(rule.asks_role for rule in rules):
+            await self._count(call, rules, await role_of(call))
 
-    async def count(self, call: Call, tables: "list[tuple[QuotaTable[RateQuota], Place]]", role: str = "") -> None:
-        """Take one request from the quota of each table. Raises QuotaExceeded."""
-        for table, place in tables:
-            quota = table.find(place, role)
+    async def _count(self, call: Call, rules: "list[_Rule]", role: str = "") -> None:
+        """Take one request from the quota of each namespace. Raises QuotaExceeded."""
+        for rule in rules:
+            quota = rule.table.find(rule.place, role)
             if quota is None:
                 continue
             entity = await self._entity(call) if quota.group_by.startswith("entity") else ""
             if call.headers is None:
                 call.headers = {}
-            self._take(call.request, quota, entity, call.headers)
+            self._take(call.request, rule, quota, entity, call.headers)
 
     async def _entity(self, call: Call) -> str:
         """The entity behind the token, "" if there is none or the token is not good: that is refused later."""
@@ -113,21 +128,24 @@ class RateLimit:
             return ""
         return call.caller.entity_id if call.caller is not None else ""
 
-    def _tables(self, request: Request, mount: str, path: str) -> "Iterator[tuple[QuotaTable[RateQuota], Place]]":
-        """The rate quotas that have a say in a request, and its place as they see it.
+    def _rules(self, space: Any, mount: str, path: str) -> "list[_Rule]":
+        """What has a say in a request: the limits of its namespace and of each one above, so that none loosens those.
 
-        Raises Sealed for a namespace that is not there.
+        Raises Sealed for a namespace that is not open.
         """
-        space = self._space(request.namespace)
-        for namespace in space.ancestors:
-            above = self._space(namespace)
-            below = space.path.removeprefix(above.path)
-            if above.rates and not exempt(below + path, above.settings.quotas.config):
-                yield above.rates, Place(below, below + mount if mount else "", below + path)
-        if space.rates and not exempt(path, space.settings.quotas.config):
-            yield space.rates, Place("", mount, path)
+        rules = []
+        for owner in (space, *map(self._space, space.ancestors)):
+            config = owner.settings.quotas.config
+            if owner.rates and not exempt(path, config):
+                below = space.path[len(owner.path) :]
+                place = Place(below, below + mount if mount else "", below + path)
+                if not below or not exempt(place.path, config):
+                    rules.append(_Rule(owner.rates, place, config.response_headers))
+        return rules
 
-    def _take(self, request: Request, quota: RateQuota | None, entity: str, headers: dict[str, str]) -> None:
+    def _take(
+        self, request: Request, rule: "_Rule", quota: RateQuota | None, entity: str, headers: dict[str, str]
+    ) -> None:
         if quota is None:
             return
         rate, by = quota.rate, quota.group_by
@@ -136,12 +154,24 @@ class RateLimit:
         group = f"e{entity}" if entity else f"a{network(request.remote)}" if by == "ip" else ""
         limit = Limit.of(rate, quota.interval, quota.block_interval)
         taken = self._windows.take(f"{quota.id}\0{group}", self._now(), limit)
-        if self._space(request.namespace).settings.quotas.config.response_headers:
+        if rule.tells:
             _tell(headers, limit, taken)
         if not taken.allowed:
             again = max(1, math.ceil(taken.reset))
             message = f'request path "{request.path}": rate limit quota exceeded'
             raise QuotaExceeded(message, retry_after=again, headers=headers)
+
+
+class _Rule(NamedTuple):
+    """The limits of one namespace, and a request's place as it sees it."""
+
+    table: QuotaTable[RateQuota]
+    place: Place
+    tells: bool  # whether answers carry X-RateLimit headers
+
+    @property
+    def asks_role(self) -> bool:
+        return self.table.asks_role(self.place.mount)
 
 
 class RoleLimit:
@@ -169,7 +199,7 @@ class RoleLimit:
     async def log(self, call: Call, outcome: Response | BaseException) -> None:
         """And on a refusal."""
         if call.headers and isinstance(outcome, VaultError):
-            outcome.headers = call.headers
+            outcome.headers = {**outcome.headers, **call.headers}
 
 
 async def role_of(call: Call) -> str:

@@ -167,6 +167,7 @@ class Spaces:
 
     def forget(self, namespace: str) -> None:
         """A namespace is gone: nothing in it is needed any more, unless a request is still there."""
+        self._parts.limited(namespace, False, False)
         if namespace not in self.held:
             self.opened.pop(namespace, None)
 

@@ -269,3 +269,22 @@ def test_what_was_not_made_takes_no_number_below_none() -> None:
     for tally in (known, unknown):
         tally.end(made=False)
     assert (known.leases, unknown.leases) == (0, -1)
+
+
+async def test_a_namespace_has_quotas_of_its_own_leases(world: World) -> None:
+    await world.ok("POST", "sys/namespaces/team")
+    await world.ok("POST", "team/sys/mounts/loans", {"type": "loans"})
+    await world.ok("POST", "team/sys/auth/approle", {"type": "approle"})
+    fields = {"bind_secret_id": False, "token_bound_cidrs": "127.0.0.0/8"}
+    await world.ok("POST", "team/auth/approle/role/ci", fields)
+    role_id = (await world.ok("GET", "team/auth/approle/role/ci/role-id"))["data"]["role_id"]
+    for name, more in (("loans", {"path": "loans"}), ("ci", {"path": "auth/approle", "role": "ci"})):
+        await world.ok("POST", f"team/sys/quotas/lease-count/{name}", {"max_leases": 2, **more})
+    assert [await world.status("GET", "team/loans/lend/a") for _ in range(3)] == [200, 200, 429]
+    login = [await world.status("POST", "team/auth/approle/login", {"role_id": role_id}, token="") for _ in range(3)]
+    assert login == [200, 200, 429] and [await lend(world) for _ in range(3)] == [200] * 3
+    (space,) = [space for space in world.core.spaces.values() if space.path == "team/"]
+    space.lease_counter._tallies = ProcessTallies()
+    counted = [(await world.ok("GET", f"team/sys/quotas/lease-count/{name}"))["data"] for name in ("loans", "ci")]
+    assert [data["counter"] for data in counted] == [2, 2]
+    assert await world.status("POST", "sys/quotas/lease-count/q", {"max_leases": 1, "path": "team/loans"}) == 400

@@ -266,18 +266,99 @@ async def test_the_head_of_a_message_is_counted_once(world: World) -> None:
     assert admit(head("sys/mounts/x")).admitted is None, "it is counted when the token was looked at"
 
 
-async def test_a_namespace_keeps_to_its_own_limits_and_to_those_above_it(world: World) -> None:
-    for name in ("ns1", "ns2"):
-        await world.ok("POST", f"sys/namespaces/{name}")
-        await world.ok("POST", f"{name}/sys/mounts/kv", {"type": "kv"})
-    await limit(world, path="kv")  # the root namespace's mount, and no other of that name
-    inside = {"headers": {"X-Vault-Namespace": "ns1"}}
-    assert await passed(world, "GET", "kv/a") == 1
-    assert await passed(world, "GET", "kv/a", **inside) == await passed(world, "GET", "ns1/kv/a") == 5
-    await world.ok("DELETE", "sys/quotas/rate-limit/q")
-    await world.ok("POST", "ns1/sys/quotas/rate-limit/own", {"rate": 1, "interval": "10s"})
-    assert await passed(world, "GET", "kv/a", **inside) == 1
-    assert await passed(world, "GET", "ns1/kv/a") == 0
-    assert await passed(world, "GET", "ns2/kv/a") == await passed(world, "GET", "kv/a") == 5
-    await limit(world, "all", path="")
-    assert await passed(world, "GET", "ns2/kv/a") == 1
+# -- namespaces
+
+
+@pytest.fixture
+async def spaces(world: World) -> World:
+    """team/ and team/web/, each with a kv mount."""
+    await world.ok("POST", "sys/namespaces/team")
+    await world.ok("POST", "team/sys/namespaces/web")
+    for namespace in ("team/", "team/web/"):
+        await world.ok("POST", f"{namespace}sys/mounts/kv", {"type": "kv", "options": {"version": "1"}})
+        await world.ok("POST", f"{namespace}kv/a", {"x": 1})
+    return world
+
+
+async def shown(world: World, name: str = "q", namespace: str = "") -> dict[str, Any]:
+    data: dict[str, Any] = (await world.ok("GET", f"{namespace}sys/quotas/rate-limit/{name}"))["data"]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "kept", "inheritable"),
+    [
+        ("team", "team/", False),
+        ("team", "team/", True),
+        ("team/web/", "team/web/", True),
+        ("/team/web/kv", "team/web/kv/", False),
+        ("team/kv/a", "team/kv/a", False),
+        ("team/kv/a*", "team/kv/a*", False),
+    ],
+)
+async def test_a_path_may_begin_with_a_namespace(spaces: World, path: str, kept: str, inheritable: bool) -> None:
+    await limit(spaces, path=path, inheritable=inheritable, rate=100)
+    assert ((await shown(spaces))["path"], (await shown(spaces))["inheritable"]) == (kept, inheritable)
+
+
+@pytest.mark.parametrize("path", ["team/nope", "team/web/nope/x", "web", "team/*"])
+async def test_a_path_that_leads_nowhere_in_a_namespace_is_refused(spaces: World, path: str) -> None:
+    assert await spaces.status("POST", "sys/quotas/rate-limit/q", {"rate": 1, "path": path}) == 400
+
+
+@pytest.mark.parametrize(
+    ("fields", "root", "team", "web"),
+    [
+        ({"path": "team"}, 5, 2, 5),
+        ({"path": "team", "inheritable": True}, 5, 2, 0),  # one window for team and what is below
+        ({"path": "team/web"}, 5, 5, 2),
+        ({"path": "team/kv"}, 5, 2, 5),
+        ({"path": "team/web/kv/a"}, 5, 5, 2),
+        ({"path": ""}, 2, 0, 0),
+    ],
+    ids=repr,
+)
+async def test_limits_of_the_root_namespace_reach_below(
+    spaces: World, fields: dict[str, Any], root: int, team: int, web: int
+) -> None:
+    await limit(spaces, **{"rate": 2, **fields})
+    assert await passed(spaces, "GET", "kv/a") == root
+    assert await passed(spaces, "GET", "kv/a", headers={"X-Vault-Namespace": "team"}) == team
+    assert await passed(spaces, "GET", "team/web/kv/a") == web
+
+
+async def test_a_namespace_has_limits_of_its_own_and_loosens_none_above(spaces: World) -> None:
+    inside = {"X-Vault-Namespace": "team"}
+    await spaces.ok("POST", "sys/quotas/rate-limit/q", {"rate": 2, "interval": "10s", "path": "kv"}, headers=inside)
+    assert (await shown(spaces, "q", "team/"))["path"] == "kv/"
+    assert await spaces.status("LIST", "sys/quotas/rate-limit") == 404
+    assert await passed(spaces, "GET", "team/kv/a") == 2 and await passed(spaces, "GET", "kv/a") == 5
+    assert await passed(spaces, "GET", "team/web/kv/a") == 5
+    await spaces.ok("POST", "team/sys/quotas/rate-limit/q", {"rate": 100, "path": "kv"})
+    assert await spaces.status("POST", "team/sys/quotas/rate-limit/up", {"rate": 1, "path": "../kv"}) == 400
+    await limit(spaces, path="team", rate=3)
+    assert await passed(spaces, "GET", "team/kv/a") == 3, "its own is more specific, and both hold"
+    assert await spaces.refused("GET", "kv/a", headers=inside) == (429, OVER.format("kv/a"))
+
+
+async def test_the_head_of_a_message_for_a_namespace(spaces: World) -> None:
+    await limit(spaces, path="team/kv", rate=2)
+    admit = spaces.core.rate_limit.admit
+
+    def head(path: str, namespace: str = "") -> Request:
+        return Request(id="1", op=Op.UPDATE, path=path, namespace_path=namespace, remote="192.0.2.1")
+
+    assert admit(head("team/kv/a")).admitted is not None and admit(head("kv/a", "team/")).admitted is not None
+    assert admit(head("kv/a", "team")).fault is not None and admit(head("kv/a")).admitted == {}
+    for unknown in (head("kv/a", "nope"), head("nope/kv/a"), head("kv/a", "team/nope"), head("team/nope/a")):
+        asked = admit(unknown)
+        assert asked.admitted is None and asked.fault is None, "what is not known here is counted in the pipeline"
+
+
+async def test_a_namespace_that_is_gone_limits_nothing(spaces: World) -> None:
+    await spaces.ok("POST", "team/web/sys/quotas/rate-limit/q", {"rate": 100, "path": "kv"})
+    assert spaces.core.limits_rates
+    await spaces.ok("DELETE", "team/sys/namespaces/web")
+    while await spaces.core.tidy():
+        pass
+    assert not spaces.core.limits_rates

@@ -16,7 +16,7 @@ from strongroom.errors import BadRequest, NotFound, VaultError
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import Duration, Flag, StrList, Text
 from strongroom.sdk.paths import canonical_text
-from strongroom.sdk.request import Op, Response
+from strongroom.sdk.request import Op, Request, Response
 from strongroom.sdk.storage import Write
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class QuotaRoutes:
         if group_by not in GROUPINGS:
             raise BadRequest(f"'group_by' must be one of {', '.join(GROUPINGS)}")
         quota = RateQuota(
-            **self._place(call, args),
+            **(await self._place(call, args)),
             rate=args.rate,
             interval=int(args.interval) or 1,
             block_interval=int(args.block_interval),
@@ -181,7 +181,7 @@ class QuotaRoutes:
         _check_type(args.type, "lease-count")
         if not 0 < args.max_leases <= MAX_LEASES:
             raise BadRequest("'max_leases' is invalid: it must be greater than 0")
-        quota = LeaseQuota(**self._place(call, args), max_leases=args.max_leases)
+        quota = LeaseQuota(**(await self._place(call, args)), max_leases=args.max_leases)
 
         def change(quotas: Quotas) -> Quotas:
             return msgspec.structs.replace(quotas, leases=_put(quotas.leases, quota))
@@ -212,38 +212,59 @@ class QuotaRoutes:
         await commit_with_epoch(space.storage, space.id, writes, before=before)
         await space.reload()
 
-    def _place(self, call: Call, args: RateArgs | LeaseArgs) -> dict[str, Any]:
+    async def _place(self, call: Call, args: RateArgs | LeaseArgs) -> dict[str, Any]:
         """The fields that say where a quota applies. Raises BadRequest."""
-        path, mount = self._resolve(self._space(call), str(args.path))
+        space = self._space(call)
+        home, path = await self._enter(space, str(args.path))
+        below = home.path[len(space.path) :]
+        if below and isinstance(args, LeaseArgs):
+            raise BadRequest("a lease-count quota holds in its own namespace")
+        path, mount = _resolve(home, path) if path else ("", None)
         role = str(args.role)
         if role and (mount is None or mount.mount_class != "auth" or path != mount.path):
             raise BadRequest(f"invalid mount path {path!r}: the path of a quota for a role must be an auth mount")
+        path = below + path
         inheritable = path == "" if args.inheritable is None else bool(args.inheritable)
         if path == "" and not inheritable:
-            raise BadRequest("'inheritable' must be true for the quota of everybody")
+            raise BadRequest("all global quotas must be inheritable")
         if inheritable and mount is not None:
-            raise BadRequest("only quotas of namespaces are inheritable")
+            raise BadRequest("only namespace quotas can be configured as inheritable")
         return {"name": args.name, "path": path, "role": role, "inheritable": inheritable, "id": new_uuid()}
 
-    def _resolve(self, space: Namespace, path: str) -> tuple[str, Mounted | None]:
-        """The one spelling of a quota's path, and the mount it lies in. Raises BadRequest."""
+    async def _enter(self, space: Namespace, path: str) -> tuple[Namespace, str]:
+        """The namespace at or below ``space`` that a quota's path lies in, and the rest. Raises BadRequest."""
         path = path.strip("/")
-        if not path:
-            return "", None
         begins = path.endswith("*")
-        router = space.mounts.router
+        rest = path if begins or not path else path + "/*"
+        probe = Request(id="", op=Op.UPDATE, path=rest, namespace_path=space.path)
         try:
-            whole = canonical_text(path.removesuffix("*"))
-            mount = router.mount_of(whole if begins else whole + "/")
-            if not begins:
-                _, whole = router.match(Op.UPDATE, whole)  # a name that the engine folds is folded here too
+            if rest:
+                canonical_text(rest)
+            directory = self._core.directory
+            inside = await directory.enter(probe, self._core.backend.stamp())
         except VaultError as error:
             raise BadRequest(f"invalid mount path {path!r}") from error
-        if mount is None or "*" in whole:
-            raise BadRequest(f"invalid mount path {path!r}")
-        if begins:
-            return whole + "*", mount
-        return (mount.path if whole + "/" == mount.path else whole.rstrip("/")), mount
+        try:
+            return self._core.space(inside.namespace), inside.path if begins else inside.path.removesuffix("*").strip(
+                "/"
+            )
+        finally:
+            directory.leave(inside)
+
+
+def _resolve(space: Namespace, path: str) -> tuple[str, Mounted]:
+    """The one spelling of a path of ``space``, and the mount it lies in. Raises BadRequest."""
+    begins = path.endswith("*")
+    whole = path.removesuffix("*")
+    router = space.mounts.router
+    mount = router.mount_of(whole if begins else whole + "/")
+    if not begins:
+        _, whole = router.match(Op.UPDATE, whole)  # a name that the engine folds is folded here too
+    if mount is None or "*" in whole:
+        raise BadRequest(f"invalid mount path {path!r}")
+    if begins:
+        return whole + "*", mount
+    return (mount.path if whole + "/" == mount.path else whole), mount
 
 
 def _put(quotas: Mapping[str, Q], quota: Q) -> dict[str, Q]:
