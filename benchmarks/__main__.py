@@ -13,10 +13,13 @@ NAMES = (
     "http_write",
     "operations",
     "embedded_read",
+    "audit_cost",
     "floor",
     "startup",
     "memory",
     "scale",
+    "cedar",
+    "leases",
 )
 PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "performance.md")
 _BEGIN, _END = "<!-- figures: python -m benchmarks --markdown -->", "<!-- end of figures -->"

@@ -27,11 +27,11 @@ listener "tcp" {{
   address     = "127.0.0.1:{port}"
   tls_disable = true
 }}
-audit "file" "file" {{
-  file_path = "{folder}/audit.log"
-}}
 audit_dir = "{folder}"
+{audit}
 """
+CHAINED = 'audit "file" "file" { file_path = "audit.log" }'
+UNCHAINED = 'audit "file" "file" { file_path = "audit.log" chain = "false" }'
 _RUSTY = """
 storage "file" {{
   path = "{folder}/data"
@@ -151,13 +151,13 @@ def _await_answer(running: subprocess.Popen[bytes], address: str, output: str) -
 
 
 @contextlib.contextmanager
-def strongroom(parent: str = "", *, place: str = "") -> Iterator[Server]:
-    """Ours, not initialised yet unless ``place`` holds a store."""
+def strongroom(parent: str = "", *, place: str = "", audit: str = CHAINED) -> Iterator[Server]:
+    """Ours, not initialised yet unless ``place`` holds a store. ``audit``: its audit devices, as configured."""
     with folder(parent) if not place else contextlib.nullcontext(place) as here:
         port = free_port()
         config = os.path.join(here, "server.hcl")
         with open(config, "w") as file:
-            file.write(_STRONGROOM.format(folder=here, port=port))
+            file.write(_STRONGROOM.format(folder=here, port=port, audit=audit))
         command = [sys.executable, "-m", "strongroom", "server", f"-config={config}"]
         with process(command, port, here) as server:
             yield server

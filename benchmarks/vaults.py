@@ -37,15 +37,16 @@ def folder(parent: str = "") -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def embedded(parent: str = "", *, audit: bool = True) -> Iterator[World]:
-    """A vault in this process."""
+def embedded(parent: str = "", *, audit: bool = True, chain: bool = True) -> Iterator[World]:
+    """A vault in this process. ``chain``: whether its audit lines are chained."""
     with folder(parent) as path:
         vault = Vault({"lmdb": {"path": os.path.join(path, "data")}}, {"audit_dir": path})
         keys = vault.init(SealConfig(secret_shares=1, secret_threshold=1))
         vault.unseal(keys.keys[0])
         vault.set_token(keys.root_token)
         if audit:
-            vault.write("sys/audit/file", {"type": "file", "options": {"file_path": os.path.join(path, "audit.log")}})
+            options = {"file_path": os.path.join(path, "audit.log"), "chain": str(chain).lower()}
+            vault.write("sys/audit/file", {"type": "file", "options": options})
         vault.mount("secret", "kv", options={"version": "2"})
         vault.write("sys/policies/acl/app", {"policy": POLICY})
         vault.write(PATH, {"data": SECRET})

@@ -43,6 +43,10 @@ class StubNode:
         return sum(1 for _ in self.folder.glob("audit-failed-*"))
 
     @property
+    def audit_device_failures(self) -> dict[str, int]:
+        return {"file/": self.audit_failures}
+
+    @property
     def sealed(self) -> bool:
         return self.key is None
 

@@ -150,6 +150,14 @@ class Unavailable(VaultError):
     retryable = True
 
 
+class DatabaseFailed(VaultError):
+    """A database server refused a statement. ``state`` is its SQLSTATE (five characters; "" if it gave none)."""
+
+    def __init__(self, *messages: str, state: str = "") -> None:
+        super().__init__(*messages)
+        self.state = state
+
+
 class Unreachable(VaultError):
     """What a plug-in asked outside did not answer, or may not be asked."""
 

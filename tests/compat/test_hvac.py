@@ -1,6 +1,10 @@
 """hvac, the Python client of Vault, unchanged, against a real server process over LMDB."""
 
 import base64
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,8 @@ import pytest
 import requests
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, RateLimitExceeded, VaultDown
 
+from api_server_stub import REVIEWER, ApiServer
+from postgres_server import PostgresServer, folder_of_programs
 from server_fixture import Server, running
 
 READ_APP = 'path "secret/data/app/*" { capabilities = ["read", "list"] }\npath "plain/*" { capabilities = ["read"] }'
@@ -317,6 +323,30 @@ def test_the_environment_names_server_and_token(server: Server, monkeypatch: pyt
     assert requests.get(f"{server.address}/v1/auth/token/lookup-self", headers=bearer, timeout=10).status_code == 200
 
 
+def test_kubernetes(client: hvac.Client, server: Server) -> None:
+    """Against a stub that speaks TokenReview (it is no Kubernetes)."""
+    api = ApiServer(time.time)
+    api.create("prod", "web")
+    with api.serve() as url:
+        client.sys.enable_auth_method("kubernetes")
+        method = client.auth.kubernetes
+        method.configure(url, token_reviewer_jwt=REVIEWER, disable_local_ca_jwt=True)
+        assert method.read_config()["kubernetes_host"] == url and REVIEWER not in str(method.read_config())
+        method.create_role("web", "web", "prod", policies="app", ttl="5m", audience="vault")
+        assert method.list_roles()["keys"] == ["web"] and method.read_role("web")["token_policies"] == ["app"]
+        login = anonymous(server)
+        answer = login.auth.kubernetes.login("web", api.token("prod", "web"))
+        assert answer["auth"]["metadata"]["service_account_name"] == "web" and login.is_authenticated()
+        assert login.auth.token.renew_self()["auth"]["lease_duration"] == 300
+        with pytest.raises(InvalidRequest):
+            anonymous(server).auth.kubernetes.login("web", api.token("prod", "mail"))
+        del api.accounts["prod", "web"]
+        with pytest.raises(Forbidden):
+            login.auth.token.renew_self()
+        method.delete_role("web")
+        client.sys.disable_auth_method("kubernetes")
+
+
 def test_quotas(client: hvac.Client, secret: str) -> None:
     quotas = client.sys
     made = quotas.create_or_update_quota(
@@ -336,3 +366,75 @@ def test_quotas(client: hvac.Client, secret: str) -> None:
     assert quotas.delete_quota("slow").status_code == 204
     with pytest.raises(InvalidPath):
         quotas.list_quotas()
+
+
+def test_database(client: hvac.Client, server: Server) -> None:
+    if folder_of_programs() is None:
+        pytest.skip("no PostgreSQL server is installed (package postgresql)")
+    with PostgresServer() as postgres:
+        client.sys.enable_secrets_engine("database", path="db")
+        database = client.secrets.database
+        plugin = "postgresql-database-plugin"
+        more = {"connection_url": postgres.url, "username": "postgres", "password": postgres.password}
+        database.configure("pg", plugin, allowed_roles=["app"], mount_point="db", **more)
+        shown = database.read_connection("pg", mount_point="db")["data"]
+        assert shown["plugin_name"] == plugin and shown["allowed_roles"] == ["app"]
+        assert "password" not in shown["connection_details"]
+        assert database.list_connections(mount_point="db")["data"]["keys"] == ["pg"]
+        statement = "CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';"
+        for name in ("app", "other"):
+            database.create_role(name, "pg", [statement], default_ttl="1h", max_ttl="2h", mount_point="db")
+        assert database.list_roles(mount_point="db")["data"]["keys"] == ["app", "other"]
+        assert database.read_role("app", mount_point="db")["data"]["default_ttl"] == 3600
+        with pytest.raises(InvalidRequest):
+            database.generate_credentials("other", mount_point="db")
+        made = database.generate_credentials("app", mount_point="db")
+        user, password = made["data"]["username"], made["data"]["password"]
+        assert made["lease_duration"] == 3600 and postgres.logs_in(user, password)
+        assert client.sys.renew_lease(made["lease_id"], increment=5400)["lease_duration"] == 5400
+        database.reset_connection("pg", mount_point="db")
+        client.sys.revoke_lease(made["lease_id"])
+        assert not postgres.logs_in(user, password)
+        short = database.create_role("app", "pg", [statement], default_ttl="1s", mount_point="db")
+        assert short.status_code == 204
+        made = database.generate_credentials("app", mount_point="db")["data"]
+        deadline = time.monotonic() + 20
+        while made["username"] in postgres.roles():  # the server ends it by itself
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        database.delete_role("app", mount_point="db")
+        database.delete_connection("pg", mount_point="db")
+        client.sys.disable_secrets_engine("db")
+
+
+def test_the_command_line_and_database_credentials(client: hvac.Client, server: Server, tmp_path: Path) -> None:
+    if folder_of_programs() is None:
+        pytest.skip("no PostgreSQL server is installed (package postgresql)")
+
+    def strongroom(*arguments: str) -> str:
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        environ |= {"VAULT_ADDR": server.address, "VAULT_TOKEN": server.token}
+        command = [sys.executable, "-m", "strongroom", *arguments]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with PostgresServer() as postgres:
+        strongroom("secrets", "enable", "database")
+        login = [f"connection_url={postgres.url}", "username=postgres", f"password={postgres.password}"]
+        plugin = "plugin_name=postgresql-database-plugin"
+        strongroom("write", "database/config/pg", plugin, "allowed_roles=app", *login)
+        statement = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
+        strongroom("write", "database/roles/app", "db_name=pg", "default_ttl=1h", f"creation_statements={statement}")
+        shown = dict(line.split(None, 1) for line in strongroom("read", "database/creds/app").splitlines()[2:])
+        assert (shown["lease_duration"], shown["lease_renewable"]) == ("1h", "true")
+        assert postgres.logs_in(shown["username"], shown["password"])
+        lease = shown["lease_id"]
+        assert lease in strongroom("lease", "lookup", lease)
+        assert "2h" in strongroom("lease", "renew", "-increment=2h", lease)
+        strongroom("lease", "revoke", "-sync", lease)
+        assert not postgres.logs_in(shown["username"], shown["password"])
+        other = strongroom("read", "-field=username", "database/creds/app")
+        strongroom("lease", "revoke", "-prefix", "-sync", "database/creds/app")
+        assert other.strip() not in postgres.roles()
+        strongroom("secrets", "disable", "database")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import api_server_stub
 import oidc_provider
 from certificates import make
 from contracts.login_contract import LoginContract
@@ -11,6 +12,7 @@ from contracts.login_harness import CHEAP, Door
 from strongroom.auth.approle import AppRole
 from strongroom.auth.cert import Cert
 from strongroom.auth.jwt import Jwt
+from strongroom.auth.kubernetes import Kubernetes
 from strongroom.auth.userpass import Userpass
 from strongroom.core.lockout import Lockout
 from strongroom.errors import BadRequest
@@ -141,4 +143,38 @@ class TestJwt(LoginContract):
             for _ in range(6):
                 with pytest.raises(BadRequest):
                     await self.login(door, which)
+        assert (await self.login(door)).auth is not None
+
+
+class TestKubernetes(LoginContract):
+    """Keys in the configuration; the API server's part is in unit/auth/kubernetes."""
+
+    def open_door(self, **door: Any) -> Door:
+        return Door(Kubernetes, kind="kubernetes", **door)
+
+    async def prepare(self, door: Door, **fields: Any) -> None:
+        await door.write("config", {"pem_keys": [api_server_stub.public_pem()]})
+        bound = {"bound_service_account_names": "web", "bound_service_account_namespaces": "prod", "audience": "vault"}
+        await door.write("role/r", {**bound, **fields})
+
+    async def remove(self, door: Door) -> None:
+        await door.delete("role/r")
+
+    async def attempts(self, door: Door) -> dict[str, tuple[str, dict[str, Any]]]:
+        api = api_server_stub.ApiServer(door.clock)
+        good = api.token("prod", "web", exp=int(door.clock()) + 36000)
+        return {
+            "good": ("login", {"role": "r", "jwt": good}),
+            "wrong": ("login", {"role": "r", "jwt": api.token("prod", "web", by=1)}),
+            "unknown": ("login", {"role": "nobody", "jwt": good}),
+            "no proof": ("login", {"role": "r"}),
+        }
+
+    async def test_a_locked_name_is_refused_even_with_the_right_proof(self) -> None:
+        """Nobody guesses a signature: failures lock nobody out."""
+        door = self.open_door(guard=lambda clock: Lockout(clock))
+        await self.prepare(door)
+        for _ in range(20):
+            with pytest.raises(BadRequest):
+                await self.login(door, "wrong")
         assert (await self.login(door)).auth is not None

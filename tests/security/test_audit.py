@@ -1,7 +1,9 @@
 """Threat rows about audit (threat model, A5): each with a control that shows the test can see the fault."""
 
+import base64
 import json
 import os
+import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 from contracts.audit_harness import ACCESSOR, TOKEN, Clock, Sinks, Store, call, caller
+from strongroom import SealConfig, Vault
 from strongroom.audit.file import open_sink
+from strongroom.audit.verify import Verifier
 from strongroom.core.audit import Audit
 from strongroom.core.audit_devices import Target
 from strongroom.core.audit_record import Rules
@@ -282,3 +286,78 @@ async def test_sec_ghsa_3237_salts_stay_inside(folder: Path) -> None:
     assert len(salt) == 44
     assert salt in store.entries["ns/root/audit/d"].value.decode()  # control: behind the barrier it is
     assert salt not in repr(audit.list()) + repr(audit.devices) + str(store.clear["core/audit-targets"].value)
+
+
+async def test_sec_ghsa_3237_signing_keys_and_passwords_stay_inside(tmp_path: Path) -> None:
+    """Over the whole vault: what sys/audit shows of a device, and what its log says of the call that made it."""
+    vault = Vault({"memory": {}}, {"audit_dir": str(tmp_path)})
+    made = vault.init(SealConfig(secret_shares=1, secret_threshold=1))
+    vault.unseal(made.keys[0])
+    vault.set_token(made.root_token)
+    vault.write("sys/audit/log", {"type": "file", "options": {"file_path": "log"}})
+    options = {"dsn": "postgresql://audit@127.0.0.1:1/audit", "password": "needle-password"}
+    vault.write("sys/audit/db", {"type": "database", "options": options})
+    shown = vault.read("sys/audit")
+    assert shown is not None and shown.data is not None
+    assert shown.data["db/"]["options"] == {"dsn": options["dsn"]}, "control: all the rest is shown"
+    seed = vault._made.audit._devices().list()["log/"].seed
+    proof = vault.read("sys/audit-proof/log")
+    assert len(seed) == 44 and proof is not None
+    vault.close()
+    spool = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for secret in ("needle-password", seed):
+        assert secret not in json.dumps(shown.data) + json.dumps(proof.data) + spool.decode()
+    assert b"sys/audit/db" in spool, "control"
+
+
+# GHSA-q74w once more: every sink that takes nothing, over a whole vault
+
+
+@pytest.mark.parametrize("kind", ["socket", "syslog"])
+def test_sec_ghsa_q74w_a_listener_that_is_gone_stops_every_call_and_comes_back(kind: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        address = f"127.0.0.1:{port}" if kind == "socket" else f"tcp://127.0.0.1:{port}"
+        vault = Vault({"memory": {}}, {"audit_dir": str(tmp_path)})
+        made = vault.init(SealConfig(secret_shares=1, secret_threshold=1))
+        vault.unseal(made.keys[0])
+        vault.set_token(made.root_token)
+        vault.mount("secret", "kv")
+        vault.write("sys/audit/wire", {"type": kind, "options": {"address": address}})
+        vault.write("secret/a", {"x": "needle"})  # control: it works while somebody listens
+        server.accept()[0].close()
+    with pytest.raises(AuditFailed) as caught:
+        vault.read("secret/a")
+    assert NEEDLE not in str(caught.value)
+    with pytest.raises(AuditFailed):
+        vault.write("secret/b", {"x": "y"})
+    with socket.create_server(("127.0.0.1", port), reuse_port=False) as server:
+        found = vault.read("secret/a")
+        assert found is not None and found.data == {"x": "needle"}
+        assert vault.read("secret/b") is None, "what was refused was not done"
+        connection = server.accept()[0]
+        connection.settimeout(5)
+        assert b'"type":"gap","gap":{"missed":3}' in connection.recv(65536), "and the log says what is missing"
+        connection.close()
+    vault.close()
+
+
+# Tampering: what was recorded cannot be made unrecorded (the verifier's own tests are in tests/unit/audit)
+
+
+def test_sec_unaudited_paths_a_line_taken_out_is_missed(tmp_path: Path) -> None:
+    vault = Vault({"memory": {}}, {"audit_dir": str(tmp_path)})
+    made = vault.init(SealConfig(secret_shares=1, secret_threshold=1))
+    vault.unseal(made.keys[0])
+    vault.set_token(made.root_token)
+    vault.write("sys/audit/log", {"type": "file", "options": {"file_path": "log"}})
+    for path in ("sys/mounts", "sys/health", "sys/seal-status"):
+        vault.read(path)
+    proof = vault.read("sys/audit-proof/log")
+    assert proof is not None and proof.data is not None
+    key = base64.b64decode(proof.data["public_key"])
+    vault.close()
+    lines = (tmp_path / "log").read_bytes().splitlines(keepends=True)
+    assert Verifier(key).files([lines]).bad is None  # control
+    for at in range(len(lines) - 1):
+        assert Verifier(key).files([[*lines[:at], *lines[at + 1 :]]]).bad is not None

@@ -1,5 +1,6 @@
 """What went wrong with policies elsewhere, tried on Cedar policies over HTTP, each with its positive control."""
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -142,3 +143,50 @@ async def test_sec_errors_quote_no_text_of_a_policy(world: World) -> None:
     )
     assert status == 400 and "p#1 (line 1)" in error
     assert "hunter2" not in error
+
+
+async def test_sec_ghsa_mjch_cedar_policies_stay_in_their_namespace(world: World) -> None:
+    await world.ok("POST", "sys/namespaces/ns1")
+    inside: dict[str, Any] = {"headers": {"X-Vault-Namespace": "ns1"}}
+    await world.ok("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, **inside)
+    await world.ok("POST", f"{SECRET}", {"data": {"a": "b"}}, **inside)
+    wide = {"path": {"secret/*": {"capabilities": ["read"]}}}
+    await world.ok("PUT", "sys/policies/acl/wide", {"policy": json.dumps(wide)}, **inside)
+    above = await world.token(policies=["wide"])
+    within = str(
+        (await world.ok("POST", "auth/token/create", {"policies": ["wide"]}, **inside))["auth"]["client_token"]
+    )
+    forbid = {"policy": "forbid(principal, action, resource);"}
+    await world.ok("POST", "sys/policies/cedar/p", forbid)
+    assert await world.status("GET", SECRET, token=above) == 403
+    assert await world.status("GET", SECRET, token=within, **inside) == 200
+    await world.ok("DELETE", "sys/policies/cedar/p")
+    await world.ok("POST", "sys/policies/cedar/p", forbid, **inside)
+    assert await world.status("GET", SECRET, token=above) == 200
+    assert await world.status("GET", SECRET, token=within, **inside) == 403
+    assert (await world.ok("GET", "sys/policies/cedar"))["data"] == {"keys": []}
+    assert (await world.ok("GET", "sys/policies/cedar", **inside))["data"] == {"keys": ["p"]}
+
+
+async def test_sec_ghsa_mjch_names_of_another_namespace_are_not_ours(world: World) -> None:
+    """A token from above is governed by the policies below, under names that nobody below can have."""
+    await world.ok("POST", "sys/namespaces/ns1")
+    inside: dict[str, Any] = {"headers": {"X-Vault-Namespace": "ns1"}}
+    await world.ok("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, **inside)
+    await world.ok("POST", SECRET, {"data": {"a": "b"}}, **inside)
+    await world.ok("POST", "sys/auth/userpass", {"type": "userpass"})
+    await world.ok("POST", "auth/userpass/users/ann", {"password": "pw"})
+    login = (await world.ok("POST", "auth/userpass/login/ann", {"password": "pw"}, token=""))["auth"]
+    await world.ok("POST", "identity/group", {"name": "ops", "member_entity_ids": [login["entity_id"]]})
+    name = (await world.ok("GET", f"identity/entity/id/{login['entity_id']}"))["data"]["name"]
+    for who in (f'principal == User::"{name}"', 'principal in Group::"ops"'):
+        permit = f"permit({who}, action, resource);"
+        await world.ok("POST", "sys/policies/cedar/p", {"policy": permit}, **inside)
+        assert await world.status("GET", SECRET, token=login["client_token"], **inside) == 403
+        await world.ok("POST", "sys/policies/cedar/p", {"policy": permit})
+        assert await world.status("GET", SECRET, token=login["client_token"]) == 200
+    for kind in ("group", "entity"):
+        assert (await world.refused("POST", f"identity/{kind}", {"name": "/ops"}, **inside))[0] == 400
+    foreign = {"policy": 'permit(principal in Group::"/ops", action, resource);'}
+    await world.ok("POST", "sys/policies/cedar/p", foreign, **inside)
+    assert await world.status("GET", SECRET, token=login["client_token"], **inside) == 200

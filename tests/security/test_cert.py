@@ -67,7 +67,10 @@ async def test_sec_cve_2025_6037_another_name_over_a_pinned_key_is_nobody() -> N
     for who in (make("b", key=pinned.key), make("b", key=pinned.key, serial=pinned.certificate.serial_number)):
         status, answer = await login(world, who)
         assert status == 400 and answer["errors"] == ["invalid certificate or no client certificate supplied"]
+    assert await world.status("LIST", "identity/entity-alias/id") == 404  # nobody was made up
     assert (await login(world, pinned))[1]["auth"]["metadata"]["common_name"] == "a"
+    aliases = (await world.ok("LIST", "identity/entity-alias/id"))["data"]["key_info"].values()
+    assert [one["name"] for one in aliases] == ["a"]
 
 
 async def test_sec_cve_2026_39388_a_token_is_renewed_over_its_own_certificate_only() -> None:

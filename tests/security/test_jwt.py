@@ -3,7 +3,9 @@
 import itertools
 import json
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +233,43 @@ def test_sec_cve_2026_46405_no_refused_login_leaves_a_token(server: Server, prov
     assert tokens(server) == before
     assert login(server, provider.token())[0] == 200  # control
     assert tokens(server) == before + 1
+
+
+def test_made_up_key_ids_reach_two_workers_and_the_provider_once(server: Server, provider: MockProvider) -> None:
+    """Whatever worker they come to: at most one question in five seconds, and a real rotation goes through."""
+    must(server, "sys/auth/busy", {"type": "jwt"})
+    must(server, "auth/busy/config", {"jwks_url": f"{provider.url}/keys"})
+    must(server, "auth/busy/role/r", {"role_type": "jwt", "user_claim": "sub", "bound_audiences": "vault"})
+    claims = {"sub": "x", "aud": "vault", "iat": int(provider.now())}
+    bodies = [{"role": "r", "jwt": signed(rsa_key(f"k{n}", 5), claims)} for n in range(40)]
+    good = {"role": "r", "jwt": provider.token()}
+    before, begun = provider.asked("/keys"), time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda body: server.call("POST", "auth/busy/login", body, token="")[0], bodies))
+    assert set(found) == {400}
+    assert provider.asked("/keys") - before <= 1 + (time.monotonic() - begun) // 5
+    assert provider.asked("/keys") > before  # control: they were a reason to ask
+    assert server.call("POST", "auth/busy/login", good, token="")[0] == 200
+
+
+def test_groups_that_a_token_proves_give_their_policies_and_lose_them(server: Server, provider: MockProvider) -> None:
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": "vault", "groups_claim": "groups"}
+    must(server, "auth/jwt/role/groups", role)
+    accessor = server.call("GET", "sys/auth")[1]["data"]["jwt/"]["accessor"]
+    group = must(server, "identity/group", {"name": "ops-group", "type": "external", "policies": "ops-policy"})["data"][
+        "id"
+    ]
+    must(server, "identity/group-alias", {"name": "ops", "mount_accessor": accessor, "canonical_id": group})
+
+    def policies(groups: list[str]) -> list[str]:
+        status, body = login(server, provider.token(sub="member", groups=groups), "groups")
+        assert status == 200, body
+        status, body = server.call("GET", "auth/token/lookup-self", token=body["auth"]["client_token"])
+        assert status == 200, body
+        return list(body["data"].get("identity_policies") or [])
+
+    assert policies(["ops", "unknown"]) == ["ops-policy"]
+    assert policies(["unknown"]) == []
 
 
 def test_the_clients_secret_is_nowhere(server: Server) -> None:

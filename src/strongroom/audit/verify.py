@@ -128,6 +128,8 @@ class Verifier:
         writer = self._writers.get(name)
         if writer is None:
             writer = self._writers[name] = self._new(at, name, n, checkpoint)
+            if name in self._owed and self._owed[name].n <= writer.n:
+                del self._owed[name]  # stated by another writer before; these lines are in the older file
         if n != writer.n + 1:
             raise _Bad(at, _order(n, writer.n))
         if link(writer.head, body) != stated:

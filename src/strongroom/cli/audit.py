@@ -15,8 +15,9 @@ AUDIT = Group(
     {
         **{name: f"audit:{name}_" for name in ("enable", "disable", "list")},
         "verify": "audit_verify:verify",
+        "query": "audit_query:query",
     },
-    "Enable, disable and list audit devices, and verify their logs.",
+    "Enable, disable and list audit devices, verify their logs, and ask them who did what.",
 )
 
 

@@ -31,7 +31,7 @@ def verify(session: Session, key: str | None, device: str | None, files: Sequenc
     if key is None:
         data = (session.call(calls.audit_proof(device or "file")).body or {}).get("data") or {}
         key, until = str(data.get("public_key") or ""), str(data.get("checkpoint") or "")
-    report: Report = Verifier(_key(key)).files([_lines(name) for name in files], until=until)
+    report: Report = Verifier(_key(key)).files([lines_of(name) for name in files], until=until)
     if session.form == "table":
         _say(report, files)
     else:
@@ -46,7 +46,8 @@ def _key(text: str) -> bytes:
         raise BadRequest("the public key is not base64") from None
 
 
-def _lines(name: str) -> Iterator[bytes]:
+def lines_of(name: str) -> Iterator[bytes]:
+    """A log's lines, one at a time. Raises BadRequest if it cannot be read."""
     try:
         with open(os.path.expanduser(name), "rb") as file:
             yield from file

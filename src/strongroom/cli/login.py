@@ -12,7 +12,8 @@ from strongroom.client import calls
 from strongroom.client.messages import Answer, Call
 from strongroom.client.settings import variable, variable_name
 
-METHODS = ("token", "userpass", "approle", "cert")
+METHODS = ("token", "userpass", "approle", "cert", "kubernetes", "jwt", "oidc")
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # where a pod finds its own token
 STORED = """\
 Success! You are now authenticated. The token information displayed below
 is already stored in the token helper. You do NOT need to run "strongroom login"
@@ -26,7 +27,7 @@ token below with each request.
 
 @command(
     "login",
-    value("method", "token (default), userpass, approle or cert."),
+    value("method", "token (default), userpass, approle, cert, kubernetes, jwt or oidc."),
     value("path", "Where the method is mounted below auth/ (default: its name)."),
     switch("no-store", "Do not keep the token."),
     switch("no-print", "Do not show the token."),
@@ -69,12 +70,12 @@ def login(session: Session, words: tuple[str, ...], **flags: Any) -> int:
 
 def _by_method(session: Session, method: str, path: str, words: tuple[str, ...]) -> Answer:
     fields = parse_texts(words, session.stdin)
-    if method == "userpass":
-        call = _userpass(session, path, fields)
-    elif method == "cert":
-        call = _cert(session, path, fields)
-    else:
-        call = _approle(path, fields)
+    if method in ("jwt", "oidc"):
+        from strongroom.cli import login_oidc
+
+        given = method == "jwt" or "jwt" in fields
+        return (login_oidc.with_token if given else login_oidc.in_browser)(session, path, fields)
+    call = _CALLS[method](session, path, fields)
     session.use_token("")  # whatever token there is says nothing about who logs in
     return session.call(call)
 
@@ -87,7 +88,7 @@ def _userpass(session: Session, path: str, fields: dict[str, str]) -> Call:
     return calls.write(f"auth/{path}/login/{name}", {"password": password, **fields})
 
 
-def _approle(path: str, fields: dict[str, str]) -> Call:
+def _approle(_session: Session, path: str, fields: dict[str, str]) -> Call:
     if not fields.get("role_id"):
         raise Misused("the role_id is missing", "give it as role_id=ID")
     return calls.write(f"auth/{path}/login", {name: text.strip() for name, text in fields.items()})
@@ -97,6 +98,21 @@ def _cert(session: Session, path: str, fields: dict[str, str]) -> Call:
     if not (session.settings.client_cert and session.settings.client_key):
         raise Misused("the client certificate is missing", "give -client-cert=FILE and -client-key=FILE")
     return calls.write(f"auth/{path}/login", fields)
+
+
+def _kubernetes(_session: Session, path: str, fields: dict[str, str]) -> Call:
+    if not fields.get("role"):
+        raise Misused("the role is missing", "give it as role=NAME")
+    if not fields.get("jwt"):
+        try:
+            with open(SERVICE_ACCOUNT, encoding="ascii") as kept:
+                fields["jwt"] = kept.read()
+        except (OSError, UnicodeDecodeError):
+            raise Failed("there is no service account's token here", "give it as jwt=@FILE") from None
+    return calls.write(f"auth/{path}/login", {**fields, "jwt": fields["jwt"].strip()})
+
+
+_CALLS = {"userpass": _userpass, "approle": _approle, "cert": _cert, "kubernetes": _kubernetes}
 
 
 def _with_token(session: Session, words: tuple[str, ...]) -> Answer:

@@ -1,7 +1,7 @@
 """The commands ``policy cedar list``, ``read``, ``write`` and ``delete``."""
 
 from strongroom.cli import output, terminal
-from strongroom.cli.command import Group, argument, command
+from strongroom.cli.command import Group, argument, command, value
 from strongroom.cli.hints import Failed, NothingThere
 from strongroom.cli.session import Session
 from strongroom.cli.words import read_file
@@ -42,18 +42,25 @@ def read_(session: Session, name: str) -> int:
     return 0
 
 
-@command("write", argument("name"), argument("file"), form=False)
-def write_(session: Session, name: str, file: str) -> int:
+@command(
+    "write",
+    argument("name"),
+    argument("file"),
+    value("tests", "File of expectations that this and every later text of the policy must meet."),
+    form=False,
+)
+def write_(session: Session, name: str, file: str, tests: str | None) -> int:
     """Write the Cedar policy NAME from FILE, or from standard input (-)."""
     try:
         text = session.stdin.take() if file == "-" else read_file(file)
+        expected = None if tests is None else read_file(tests)
     except BadRequest as error:
         raise Failed(str(error)) from error
     if not text.strip():
         raise BadRequest("the policy is empty")
     if (given := name.strip()) != (name := given.lower()):
         terminal.note(f"Policies have names in small letters: {given} becomes {name}")
-    terminal.warn(session.call(calls.cedar_policy_write(name, text)).warnings)
+    terminal.warn(session.call(calls.cedar_policy_write(name, text, expected)).warnings)
     terminal.say(f"Success! Uploaded Cedar policy: {name}")
     return 0
 

@@ -249,8 +249,8 @@ def cedar_policy_read(name: str) -> Call:
     return Call("GET", f"sys/policies/cedar/{name}")
 
 
-def cedar_policy_write(name: str, text: str) -> Call:
-    return Call("PUT", f"sys/policies/cedar/{name}", {"policy": text})
+def cedar_policy_write(name: str, text: str, tests: str | None = None) -> Call:
+    return Call("PUT", f"sys/policies/cedar/{name}", {"policy": text} | ({} if tests is None else {"tests": tests}))
 
 
 def cedar_policy_delete(name: str) -> Call:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core import layout
-from strongroom.core.audit_chain import Chain, Heads
+from strongroom.core.audit_chain import Chain, Head, Heads
 from strongroom.core.audit_device import Device, Lines, OpenSink, on_disk
 from strongroom.core.audit_devices import (
     AuditStore,
@@ -116,7 +116,7 @@ class Trail:
     def _settle(self, call: Call) -> None:
         noted = call.notes.pop(_NOTE, None)
         for device in noted[0] if noted is not None else ():
-            device.answered(self._now())
+            device.answered(self._now)
 
     def reopen(self) -> None:
         """Open every target anew (SIGHUP, log rotation). One that cannot be keeps its old file.
@@ -181,22 +181,26 @@ class Audit(Trail):
             chain = device.chain
             if chain is None or chain.idle or device.missed or device.sink is None:
                 continue
-            now = self._now()
+            now, mine = self._now(), chain.mine()
+            if device.syncs and not await on_disk(device):
+                continue  # a store that survives a power cut must not state lines that do not
             try:
-                line, said = await self._stated(device.entry.path, chain, now)
+                line, said = await self._stated(device.entry.path, chain, mine, now)
             except VaultError:
                 device.state_now(now)
             else:
                 if device.state(now, line, said) and last:
                     with contextlib.suppress(VaultError):
-                        await self._stated(device.entry.path, chain, now)
+                        await self._stated(device.entry.path, chain, chain.mine(), now)
 
-    async def _stated(self, path: str, chain: Chain, now: float) -> tuple[bytes, dict[str, Any]]:
+    async def _stated(
+        self, path: str, chain: Chain, mine: Mapping[str, Head], now: float
+    ) -> tuple[bytes, dict[str, Head]]:
         """The next checkpoint, after the store has it, and the heads in it. Raises VaultError."""
         key = layout.audit_heads(self._namespace, path)
         for _ in range(_TRIES):
             stored = await self._store.get(key)
-            heads = (Heads() if stored is None else _heads(stored.value)).with_(chain.mine(), chain.key)
+            heads = (Heads() if stored is None else _heads(stored.value)).with_(mine, chain.key)
             said = heads.plain()
             line = chain.checkpoint(now, said)
             row = msgspec.json.encode(msgspec.structs.replace(heads, signed=line[:-1].decode()))
@@ -223,6 +227,11 @@ class Audit(Trail):
             for device in self.devices:
                 if device.chain is not None and other.chain is not None and target(device) == target(other):
                     device.chain.followed = (*device.chain.followed, other.chain)
+
+    async def recall(self) -> None:
+        """Read how far the other processes' chains have come, for the checkpoint that begins a new file."""
+        with contextlib.suppress(VaultError):
+            await self._recall(self.devices)
 
     async def _recall(self, devices: Iterable[Device]) -> None:
         for device in devices:

@@ -68,20 +68,16 @@ class Device:
         try:
             if sink is None:
                 raise AuditFailed("the audit target cannot be opened")
-            if self.missed:
-                first = gap_line(self.field, now, self.missed)
-            else:
-                first = b""
             if not response:
-                sink.request(self._placed(first, request))
+                sink.request(self._placed(now, request))
             elif not request:
-                sink.response(self._placed(first, response))
+                sink.response(self._placed(now, response))
             elif (both := getattr(sink, "both", None)) is not None:
-                both(self._placed(first, request, response))
+                both(self._placed(now, request, response))
             else:
-                sink.request(self._placed(first, request))
+                sink.request(self._placed(now, request))
                 self._took()
-                sink.response(self._placed(b"", response))
+                sink.response(self._placed(now, response))
         except Exception:  # a sink of somebody else's may raise anything: it did not take the line
             count = 2 if request and response else 1
             self.failures += count
@@ -92,10 +88,11 @@ class Device:
         self._took()
         return True
 
-    def _placed(self, *lines: bytes) -> bytes:
-        if self.chain is not None:
-            return self.chain.add([line for line in lines if line])
-        return b"".join(lines)
+    def _placed(self, now: float, *lines: bytes) -> bytes:
+        """``lines`` with their places in the chain, and before them how many are missing."""
+        if self.missed:
+            lines = (gap_line(self.field, now, self.missed), *lines)
+        return b"".join(lines) if self.chain is None else self.chain.add(*lines)
 
     def _took(self) -> None:
         self.missed = 0
@@ -109,7 +106,7 @@ class Device:
             return False  # the checkpoint behind the gap marker will do
         mine = chain.mine()
         try:
-            getattr(sink, "both", sink.response)(chain.add([line]))
+            getattr(sink, "both", sink.response)(chain.add(line))
         except Exception:  # as above
             self.failures += 1
             chain.lost()
@@ -157,11 +154,11 @@ class Device:
                 self.chain.moved()
                 self.state_now(now, opened=True)
 
-    def answered(self, now: float) -> None:
+    def answered(self, clock: Callable[[], float]) -> None:
         """One response is owed less."""
         self.owed -= 1
         if self._retired and self.owed <= 0:
-            self._close(now)
+            self._close(clock())
 
     def retire(self, now: float) -> None:
         """Close the sink as soon as no response is owed."""

@@ -111,7 +111,7 @@ def _line(kind: bytes, shared: bytes, now: float, answered: bytes, error: BaseEx
 
 def _cedar(results: Mapping[str, Any] | None) -> bytes:
     decided = results.get("cedar") if results is not None else None
-    if not isinstance(decided, Mapping) or not decided.get("decision"):
+    if not isinstance(decided, Mapping) or decided.get("decision") not in ("permit", "forbid"):
         return b""
     part = _Cedar(str(decided["decision"]), str(decided.get("policy_id") or ""))
     return b',"cedar_policy":' + encode(part)

@@ -19,11 +19,7 @@ from strongroom.sdk.request import Caller, Op
 
 _KEPT = 4096  # callers and decisions that are remembered
 _WITH_TTL = frozenset({"generate", "renew"})
-EXEMPT: Mapping[str, Any] = {
-    "allowed": True,
-    "granting_policies": [granting("root")],
-    "cedar": {"decision": "exempt", "policies": []},
-}
+_EXEMPT: Mapping[str, Any] = {"decision": "exempt", "policy_id": "", "policies": []}
 
 
 class _Who:
@@ -40,11 +36,11 @@ class CedarGate:
 
     def __init__(self, space: Any, language: CedarLanguage) -> None:
         self._space = space  # a Namespace
-        self.exempt = EXEMPT
-        self.store = CedarStore(space.storage, space.id, language)
+        self.store = CedarStore(space.storage, space.id, language, space.parts.offload)
         self._generation = 0  # of what is remembered
         self._callers: dict[str, _Who] = {}
-        self._decided: dict[tuple[_Who, Op, str], Mapping[str, Any]] = {}
+        self._decided: dict[tuple[_Who, Op, str], Mapping[str, Any]] = {}  # what came of both, for plain requests
+        self._verdicts: dict[tuple[_Who, Op, str], Verdict] = {}  # what Cedar says, whatever fields are sent
 
     async def load(self) -> None:
         """The epoch has moved: look for changed policies, and forget what was decided."""
@@ -57,6 +53,11 @@ class CedarGate:
         self._generation += 1
         self._callers.clear()
         self._decided.clear()
+        self._verdicts.clear()
+
+    def exempt(self, results: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the audit record says of a root token, where Cedar policies would have a say about others."""
+        return {**results, "cedar": _EXEMPT}
 
     async def authorize(self, call: Call, caller: Caller, acls: PolicyStore, below: str = "") -> None:
         """Let ``call`` pass or refuse it, and note why.
@@ -97,7 +98,7 @@ class CedarGate:
     def _together(self, decision: Decision, verdict: Verdict | None) -> bool:
         if verdict is None:
             return decision.allowed
-        if verdict.forbids or decision.denied:
+        if verdict.effect == "forbid" or decision.denied:
             return False
         permits = verdict.effect == "permit"
         if self._space.settings.authorization.mode == "both":
@@ -151,12 +152,12 @@ class CedarGate:
         allowed = self._together(decision, verdict)
         principal = f'{who.principal.kind}::"{who.principal.name}"'
         smallest = ""
-        if not allowed and not verdict.forbids and verdict.effect != "permit":
+        if not allowed and verdict.effect == "none":
             action, resource = f'Action::"{asked.action}"', f'Secret::"{asked.path}"'
             smallest = f"permit(principal == {principal}, action == {action}, resource == {resource});"
         return {
             "allowed": allowed,
-            "decided_by": "cedar" if verdict.forbids or (allowed and not decision.allowed) else "acl",
+            "decided_by": "cedar" if verdict.effect == "forbid" or (allowed and not decision.allowed) else "acl",
             "mode": self._space.settings.authorization.mode,
             "decision": verdict.effect,
             "deciding": list(verdict.policies),
@@ -177,6 +178,9 @@ class CedarGate:
     async def _verdict(self, call: Call, who: _Who) -> Verdict | None:
         """What Cedar says of ``call``; None where it has no say."""
         request = call.request
+        key = who, request.op, request.path
+        if (known := self._verdicts.get(key)) is not None:
+            return known
         asked = self.store.language.asked(call.match, request.op, request.path)
         if asked is None:
             return None
@@ -193,7 +197,13 @@ class CedarGate:
         elif asked.action in _WITH_TTL:
             ttl = self._ttl(call)
         verdict = policies.decide(who.principal, asked.action, asked.path, self._about(call, who.caller, ttl))
-        return verdict if ttl is None else msgspec.structs.replace(verdict, lasting=False)
+        if ttl is not None:
+            return msgspec.structs.replace(verdict, lasting=False)
+        if verdict.lasting:
+            if len(self._verdicts) >= _KEPT:
+                self._verdicts.clear()
+            self._verdicts[key] = verdict
+        return verdict
 
     def _about(self, call: Call, caller: Caller, ttl: int | None) -> Circumstances:
         return self._circumstances(call.request.remote, call.request.op, caller, ttl)
@@ -255,9 +265,11 @@ def _results(decision: Decision, verdict: Verdict | None, *, allowed: bool) -> d
     else:
         results |= {"reason": _reason(decision, verdict), "rule": decision.rule}
     if verdict is not None:
-        results["cedar"] = {"decision": verdict.effect, "policies": list(verdict.policies)}
+        results["cedar"] = {"decision": verdict.effect, "policy_id": "", "policies": list(verdict.policies)}
+        if verdict.policies:
+            results["cedar"]["policy_id"] = verdict.policies[0]
         if verdict.errors:
-            results["cedar"] |= {"decision": "forbid", "errors": list(verdict.errors)}
+            results["cedar"]["errors"] = list(verdict.errors)
     return results
 
 
@@ -267,9 +279,6 @@ def _reason(decision: Decision, verdict: Verdict | None) -> str:
     if verdict is not None and verdict.effect == "forbid":
         return "forbidden by a Cedar policy"
     return "no Cedar policy permits it" if decision.allowed else decision.reason
-
-
-__all__ = ["EXEMPT", "CedarGate"]
 
 
 def _stranger(caller: Caller, home: str) -> Caller:

@@ -4,7 +4,7 @@ The key ``ns/<ns>/cedar-epoch`` moves with every change of one, beside the names
 Cedar policies has no such key and is asked for nothing else, and a change of mounts reads no policy again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -12,10 +12,14 @@ import msgspec
 from strongroom.core import layout
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.core.policies import StoredPolicy
+from strongroom.errors import BadRequest
 from strongroom.sdk.engine import Match
 from strongroom.sdk.policy import Asked, Circumstances, Principal, Verdict
 from strongroom.sdk.request import Caller, Op
 from strongroom.sdk.storage import Storage, Write
+
+_LONG = 8192  # characters of a policy whose check takes milliseconds
+_MAX_SHOWN = 20  # failed tests that an error names
 
 
 class CedarSet(Protocol):
@@ -30,6 +34,9 @@ class CedarLanguage(Protocol):
     def check(self, name: str, text: str) -> None:
         """Raises BadRequest with ``<policy>#<n>`` and line if ``text`` is no policy that fits the schema."""
 
+    def unmet(self, name: str, text: str, tests: str) -> list[str]:
+        """The expectations ``tests`` that the policy alone does not meet, a sentence each. Raises BadRequest."""
+
     def build(self, texts: Mapping[str, str], before: Any) -> CedarSet:
         """The set of stored policies; unreadable ones deny. ``before`` is the set that it replaces, or None."""
 
@@ -43,11 +50,18 @@ class CedarLanguage(Protocol):
 class CedarStore:
     """Cedar policies by name."""
 
-    def __init__(self, storage: Any, namespace: str, language: CedarLanguage) -> None:
+    def __init__(
+        self,
+        storage: Any,
+        namespace: str,
+        language: CedarLanguage,
+        offload: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> None:
         self._storage: Storage = storage
         self._sealed = storage
         self._ns = namespace
         self.language = language
+        self._offload = offload
         self._revision = 0
         self._set: CedarSet | None = None
         self._stale = False
@@ -97,16 +111,27 @@ class CedarStore:
             names += page
         return names
 
-    async def put(self, name: str, text: str, now: float) -> None:
-        """Store a policy that fits the schema.
+    async def put(self, name: str, text: str, now: float, *, tests: str | None = None) -> None:
+        """Store a policy that fits the schema and meets its tests.
+
+        Args:
+            tests: expectations (``policy/cedar/expectations.py``) that replace those stored with the policy, and that
+                every later text must meet too; None keeps them.
 
         Raises:
-            BadRequest: it does not; ``<policy>#<n>`` and the line are named.
+            BadRequest: it does not fit (``<policy>#<n>`` and the line are named), or an expectation is not met.
         """
-        self.language.check(name, text)
+        if len(text) > _LONG:  # other requests do not wait for it
+            await self._offload(lambda: self.language.check(name, text))
+        else:
+            self.language.check(name, text)
         stored = await self.get(name)
+        if tests is None:
+            tests = stored.tests if stored is not None else ""
+        if tests and (failed := self.language.unmet(name, text, tests)):
+            raise BadRequest("the policy fails its tests, nothing was stored", *failed[:_MAX_SHOWN])
         version = stored.version + 1 if stored is not None else 1
-        value = msgspec.json.encode(StoredPolicy(text=text, modified=now, version=version))
+        value = msgspec.json.encode(StoredPolicy(text=text, modified=now, version=version, tests=tests))
         await self._commit(Write(layout.cedar(self._ns, name), value))
 
     async def delete(self, name: str) -> None:

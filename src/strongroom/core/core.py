@@ -1,6 +1,7 @@
 """The vault at work: sealed or unsealed, its namespaces, its pipeline. ``vault.assemble`` puts one together."""
 
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -9,11 +10,13 @@ import msgspec
 from strongroom.core import layout
 from strongroom.core.barrier import Barrier
 from strongroom.core.denials import HEADER as DENIAL
+from strongroom.core.expiry import Duty, run
 from strongroom.core.facts import Facts, Warnings
 from strongroom.core.first_start import first_entries
+from strongroom.core.leader import Leader
 from strongroom.core.lease_limit import LeaseLimit
+from strongroom.core.lease_step import LeaseStep
 from strongroom.core.lease_tallies import ProcessTallies, Tallies
-from strongroom.core.leases import LeaseStep
 from strongroom.core.mounts import Kinds, MountLimits
 from strongroom.core.namespace import Namespace, Parts, open_namespace
 from strongroom.core.parse import Parse
@@ -31,6 +34,7 @@ from strongroom.core.visible import VisibleLists
 from strongroom.core.wrapping import Wrapping
 from strongroom.crypto.memory import SecretBytes
 from strongroom.errors import Conflict, Sealed, VaultError
+from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.engine import Call, Engine, Mount
 from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.paths import sanitised
@@ -117,8 +121,10 @@ class Core:
         offload: Callable[[Callable[[], Any]], Any],
         fetch: Fetch = nowhere,
         windows: Windows | None = None,
+        databases: Databases = NoDatabases(),
         tallies: Tallies | None = None,
     ) -> None:
+        self.databases = databases
         self.backend, self.config, self.kinds, self.language, self.audit = backend, config, kinds, language, audit
         self.now, self.offload, self.fetch = now, offload, fetch
         self.keeper = SealKeeper(backend, now=now, max_entry_size=config.max_entry_size)
@@ -263,10 +269,12 @@ class Core:
         return response
 
     def _denied(self, call: Call, error: VaultError) -> None:
-        """Give a refusal the id by which ``sys/policies/explain`` knows it."""
-        space = self.spaces.get(call.request.namespace)
+        """Give a refusal the id by which ``sys/policies/explain`` of the caller's namespace knows it."""
+        request, caller = call.request, call.caller
+        space = self.spaces.get(request.namespace if caller is None else caller.namespace)
         if space is not None:
-            error.headers = {DENIAL: space.denials.seal(call)}
+            below = request.namespace_path.removeprefix(space.path)
+            error.headers = {DENIAL: space.denials.seal(call, below)}
 
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""
@@ -368,9 +376,11 @@ class Core:
                 mac_key=secrets[0].value if secrets[0] is not None else b"",
                 now=self.now,
                 offload=self.offload,
-                tallies=self._tallies,
                 fetch=self.fetch,
+                tallies=self._tallies,
                 limited=self._now_limited,
+                databases=self.databases,
+                leader=Leader(barrier, os.uname().nodename, self.now),
             )
             space = await open_namespace(ROOT_NAMESPACE, barrier, parts)
             await self.audit.unsealed(barrier, space)
@@ -398,6 +408,7 @@ class Core:
         if self.barrier is None:
             return
         await self.audit.sealed()
+        self.databases.close()
         self.barrier = None
         self.spaces = {}
         self._directory = None
@@ -432,10 +443,26 @@ class Core:
         """Expire and finish what is due, and count encryptions; how many things were done."""
         if self.barrier is None:
             return 0
+        return await run(await self.duties())
+
+    async def duties(self) -> list[tuple[str, Duty]]:
+        """What is to be expired and finished now, by name, to be run side by side; see core/expiry.py."""
+        if self.barrier is None:
+            return []
+        await self._count_if_due()
+        found = await self.space().expiry.duties()  # of all namespaces
+        if await self.removals.any():
+            found.append(("namespaces", self.removals.tidy))
+        for space in self.spaces.values():
+            for uuid, engine in space.mounts.engines():
+                if (finish := getattr(engine, "finish", None)) is not None:
+                    found.append((f"finish:{uuid}", finish))
+        return found
+
+    async def _count_if_due(self) -> None:
         if self.now() >= self._next_count:
             self._next_count = self.now() + MAINTAIN_EVERY
             await self.count_encryptions()
-        return await self.space().tidy() + await self.removals.tidy()
 
     async def count_encryptions(self) -> None:
         """Write back how often this process used the barrier's key, and rotate it if that is due."""

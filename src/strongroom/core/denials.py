@@ -51,10 +51,10 @@ class Denials:
     def __repr__(self) -> str:
         return "Denials()"
 
-    def seal(self, call: Call) -> str:
-        """The id for a refused call."""
+    def seal(self, call: Call, below: str = "") -> str:
+        """The id for a refused call; ``below`` is the path of the namespace it was for, from this one."""
         request, caller = call.request, call.caller
-        denial = Denial(self._now(), request.op, request.path[:_MAX_PATH], remote=request.remote)
+        denial = Denial(self._now(), request.op, (below + request.path)[:_MAX_PATH], remote=request.remote)
         if caller is not None:
             denial = msgspec.structs.replace(
                 denial,

@@ -7,12 +7,20 @@ SEAL_KEYRING_KEY = "core/seal/keyring-key"  # the keyring key under the root key
 KEYRING = "core/keyring"  # the terms under the keyring key
 CLUSTER = "core/cluster"
 UNFINISHED = "core/unfinished/"  # <nsid>: work in a namespace that tidying must finish
+CLIENT_TRUST = "core/client-trust/"  # <nsid>/<mount uuid>/<name>: certificates that an auth mount trusts
+LEADER = "core/leader"  # see core/leader.py
+LEADER_BEAT = "core/leader-beat"
 AUDIT_TARGETS = "core/audit-targets"  # clear
 
 LAYOUT_VERSION = 1  # of core/format
 
 RESERVED = frozenset({FORMAT, SEAL_CONFIG, SEAL_ROOT, SEAL_KEYRING_KEY, KEYRING})  # written by the seal alone
 CLEAR = frozenset({AUDIT_TARGETS})  # others may write these beside the barrier
+
+
+def client_trust(ns: str, uuid: str) -> str:
+    """What the mount ``uuid`` trusts of TLS clients (the prefix of its notes)."""
+    return f"{CLIENT_TRUST}{ns}/{uuid}/"
 
 
 def namespace_prefix(ns: str) -> str:

@@ -1,47 +1,49 @@
-"""The lease manager of one namespace: give, look up, renew, revoke, find the expired.
+"""The lease manager of one namespace: give, look up, renew, revoke.
 
 Leases are found by an index that is ordered by the second of expiry, so neither start nor tidying grows with their
-number. A token that expires has a lease too (see ``core/lease_entry.py``).
+number. A token that expires has a lease too (see ``core/lease_entry.py``); ``core/expiry.py`` ends what has expired.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from strongroom.core import layout
-from strongroom.core.lease_entry import LeaseEntry, LeaseKeys, id_hash, second
+from strongroom.core.lease_entry import LeaseEntry, LeaseKeys
 from strongroom.core.mounts import MountTable
-from strongroom.core.names import base62, namespace_of_lease
+from strongroom.core.names import base62
 from strongroom.core.tokens import Tokens
 from strongroom.core.ttl import bounded_ttl
-from strongroom.errors import BadRequest, Conflict, VaultError
-from strongroom.sdk.engine import Call
-from strongroom.sdk.request import Response
+from strongroom.errors import BadRequest, Conflict, PermissionDenied, Unreachable, VaultError
 from strongroom.sdk.storage import Write
 
-_pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(LeaseEntry).decode
 MAX_ATTEMPTS = 6  # failed revocations before a lease counts as irrevocable
-_TRIES = 16
+PATIENCE = 24 * 3600.0  # seconds overdue until a server that cannot be reached counts as a failure of the lease
+_FIRST, _LONGEST = 10, 3600  # seconds between two tries, doubled each time
+_TRIES = 64
 
 
-Expired = list[tuple[str, LeaseEntry]]
-Failures = list[tuple[str, str]]
+class Stuck(msgspec.Struct, frozen=True):
+    """A lease whose revocation failed ``MAX_ATTEMPTS`` times, and why."""
+
+    lease_id: str
+    mount: str  # uuid
+    error: str
 
 
 class Leases:
     """See the module."""
 
     def __init__(self, storage: Any, prefix: str, mounts: MountTable, tokens: Tokens, now: Callable[[], float]) -> None:
-        self._storage, self.keys, self._mounts, self._tokens, self._now = (
-            storage,
-            LeaseKeys(prefix, tokens.namespace),
-            mounts,
-            tokens,
-            now,
-        )
+        self._storage, self._prefix, self.keys = storage, prefix, LeaseKeys(prefix, tokens.namespace)
+        self._mounts, self._tokens, self._now = mounts, tokens, now
+
+    def over(self, storage: Any) -> "Leases":
+        """The same leases, written through another store."""
+        return Leases(storage, self._prefix, self._mounts, self._tokens, self._now)
 
     async def get(self, lease_id: str) -> tuple[LeaseEntry, int] | None:
         """The lease and its revision, or None."""
@@ -50,30 +52,62 @@ class Leases:
         stored = await self._storage.get(self.keys.id + lease_id)
         return None if stored is None else (_unpack(stored.value), stored.revision)
 
-    async def _anywhere(self, lease_id: str) -> tuple[LeaseEntry, int] | None:
-        """As ``get``, for a lease of any namespace."""
-        home = namespace_of_lease(lease_id)
-        if home == self._tokens.namespace:
-            return await self.get(lease_id)
-        stored = await self._storage.get(f"{layout.lease_prefix(home)}id/{lease_id}")
-        return None if stored is None else (_unpack(stored.value), stored.revision)
-
-    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
+    async def names(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
         """Lease ids and folders directly under ``prefix``."""
         names: list[str] = await self._storage.list(self.keys.id + prefix, after=after, limit=limit)
         return names
 
-    async def give(self, path: str, entry: LeaseEntry, *, home: str = "") -> str:
-        """Store a new lease of a secret; its id. ``home``: the namespace of the token that holds it, "" = this one."""
+    async def page(self, prefix: str, *, after: str, limit: int) -> list[tuple[str, LeaseEntry, int]]:
+        """Leases whose id starts with ``prefix``, with their revisions; ``after`` is the last id of the page before."""
+        rows = await self._storage.scan(self.keys.id + prefix, after=after[len(prefix) :], limit=limit)
+        return [(prefix + key, _unpack(stored.value), stored.revision) for key, stored in rows]
+
+    async def give(
+        self,
+        path: str,
+        entry: LeaseEntry,
+        *,
+        home: str = "",
+        also: Sequence[Write] = (),
+        expect: Mapping[str, int] = {},
+    ) -> str:
+        """Store a new lease of a secret; its id.
+
+        Args:
+            path: of the request that made the secret.
+            entry: its ``token`` holds it. The commit fails if that token was revoked meanwhile.
+            home: the namespace of that token; "" = this one.
+            also, expect: for the same commit.
+
+        Raises:
+            PermissionDenied: the holder is gone.
+            Conflict: ``expect`` does not hold.
+        """
         lease_id = f"{path}/{base62(24)}{self.keys.tail}"
-        writes = self.keys.put(lease_id, entry)
-        if home and home != self._tokens.namespace and entry.token:
+        writes = [*self.keys.put(lease_id, entry), *also]
+        home = home or self._tokens.namespace
+        if home != self._tokens.namespace and entry.token:
             writes.append(Write(layout.abroad(home, entry.token) + self._tokens.namespace, b"1"))
-        await self._storage.commit(writes)
-        return lease_id
+        holder = f"{layout.token_prefix(home)}id/{entry.token}"
+        for _ in range(_TRIES):
+            held = dict(expect)
+            if entry.token:
+                stored = await self._storage.get_sealed(holder)
+                if stored is None:
+                    raise PermissionDenied
+                held[holder] = stored.revision
+            try:
+                await self._storage.commit(writes, expect=held)
+                return lease_id
+            except Conflict:
+                for key, revision in expect.items():
+                    now = await self._storage.get_sealed(key)
+                    if (now.revision if now is not None else 0) != revision:
+                        raise
+        raise Conflict("the token that holds the lease changes too quickly")
 
     async def renew(self, lease_id: str, increment: int) -> LeaseEntry:
-        """Extend a lease of a secret.
+        """Extend a lease of a secret; its engine has a say (``renew_lease``).
 
         Raises:
             BadRequest: unknown, expired or not renewable, or its maximum is reached.
@@ -84,22 +118,32 @@ class Leases:
                 raise BadRequest("lease not found")
             entry, revision = found
             now = self._now()
-            if now >= entry.expires:
+            if now >= entry.expires or entry.attempts:
                 raise BadRequest("lease expired")
             if not entry.renewable:
                 raise BadRequest("lease is not renewable")
             ttl, _ = bounded_ttl(
-                asked=increment, default=entry.ttl, maximum=entry.max_ttl or 2764800, age=now - entry.issued
+                asked=increment, default=entry.ttl, maximum=self._maximum(entry), age=now - entry.issued
             )
+            if entry.until:
+                ttl = min(ttl, int(entry.until - now))
             if ttl <= 0:
                 raise BadRequest("lease is past its maximum TTL")
             new = msgspec.structs.replace(entry, expires=now + ttl, renewed=now)
+            engine_renews = getattr(self._mounts.engine(entry.mount), "renew_lease", None)
+            if engine_renews is not None:
+                await engine_renews(entry.private, new.expires)
             with contextlib.suppress(Conflict):
                 await self._storage.commit(
                     self.keys.put(lease_id, new, was=entry.expires), expect={self.keys.id + lease_id: revision}
                 )
                 return new
         raise Conflict("the lease changes too quickly")
+
+    def _maximum(self, entry: LeaseEntry) -> int:
+        """Seconds from the beginning: what it was given with, or what its mount allows today if that is less."""
+        today = self._mounts.ttls(self._mounts.by_uuid(entry.mount))[1]
+        return min(entry.max_ttl or today, today)
 
     async def revoke(self, lease_id: str, *, force: bool = False) -> bool:
         """Undo what a lease granted and forget it. False if there is no such lease.
@@ -110,111 +154,90 @@ class Leases:
         found = await self.get(lease_id)
         if found is None:
             return False
-        entry, _ = found
+        entry, revision = found
         if entry.kind != "token":
-            engine = self._mounts.engine(entry.mount)
             try:
-                if engine is not None:
-                    await engine.revoke(entry.private)
+                await self.undo(entry)
             except VaultError as error:
                 if not force:
-                    await self._failed(lease_id, entry, str(error))
+                    await self.failed(lease_id, entry, revision, error)
                     raise
         await self.forget(lease_id, entry)
         return True
 
-    async def _failed(self, lease_id: str, entry: LeaseEntry, reason: str) -> None:
-        """Count a failed revocation and put it off: 10 s, 20 s, 40 s ... at most an hour."""
-        later = self._now() + min(10 * 2**entry.attempts, 3600)
-        new = msgspec.structs.replace(entry, attempts=entry.attempts + 1, error=reason, expires=later)
+    async def undo(self, entry: LeaseEntry) -> None:
+        """Let the engine take back what the lease granted. Raises VaultError."""
+        engine = self._mounts.engine(entry.mount)
+        if engine is not None:
+            await engine.revoke(entry.private)
+
+    async def queue(self, lease_id: str, entry: LeaseEntry, revision: int) -> None:
+        """Let the lease expire now; the leader ends it, again and again if need be."""
+        if entry.expires > (now := self._now()):
+            new = msgspec.structs.replace(entry, expires=now)
+            with contextlib.suppress(Conflict):  # renewed or revoked meanwhile: its holder may ask again
+                await self._storage.commit(
+                    self.keys.put(lease_id, new, was=entry.expires), expect={self.keys.id + lease_id: revision}
+                )
+
+    async def failed(self, lease_id: str, entry: LeaseEntry, revision: int, error: VaultError) -> None:
+        """Count a failed revocation and put it off: 10 s, 20 s, 40 s ... at most an hour.
+
+        A server that cannot be reached is no failure of the lease for the first day: it only expires now.
+        """
+        now = self._now()
+        since = entry.overdue or min(entry.expires, now)
+        if isinstance(error, Unreachable) and now - since < PATIENCE:
+            await self.queue(lease_id, entry, revision)
+            return
+        later = now + min(_FIRST * 2**entry.attempts, _LONGEST)
+        new = msgspec.structs.replace(
+            entry, attempts=entry.attempts + 1, error=str(error), expires=later, overdue=since
+        )
+        if entry.attempts >= MAX_ATTEMPTS:  # asked for by hand, and failed once more
+            return
         if new.attempts >= MAX_ATTEMPTS:  # out of the way of those that can be undone
-            writes = [*self.keys.drop(lease_id, entry), Write(self.keys.id + lease_id, _pack(new))]
-            writes.append(Write(f"{self.keys.by}{entry.token}/{id_hash(lease_id)}", lease_id.encode()))
-            writes.append(Write(self.keys.stuck + id_hash(lease_id), lease_id.encode()))
+            writes = self.keys.park(lease_id, new, was=entry.expires)
         else:
             writes = self.keys.put(lease_id, new, was=entry.expires)
-        await self._storage.commit(writes)
+        with contextlib.suppress(Conflict):  # ended by another meanwhile: nothing may bring it back
+            await self._storage.commit(writes, expect={self.keys.id + lease_id: revision})
 
-    async def irrevocable(self) -> Failures:
-        """Leases whose revocation failed ``MAX_ATTEMPTS`` times: (id, why)."""
-        out: Failures = []
-        after = ""
-        while rows := await self._storage.scan(self.keys.stuck, after=after, limit=500):
-            for _, stored in rows:
-                lease_id = stored.value.decode()
-                found = await self.get(lease_id)
-                if found is not None:
-                    out.append((lease_id, found[0].error))
-            after = rows[-1][0]
-        return out
+    async def irrevocable(self, *, after: str = "", limit: int = 500) -> tuple[list[Stuck], str]:
+        """A page of the leases whose revocation failed ``MAX_ATTEMPTS`` times, and what the next page comes after."""
+        rows = await self._storage.scan(self.keys.stuck, after=after, limit=limit)
+        out: list[Stuck] = []
+        for _, stored in rows:
+            lease_id = stored.value.decode()
+            found = await self.get(lease_id)
+            if found is not None:
+                out.append(Stuck(lease_id, found[0].mount, found[0].error))
+        return out, rows[-1][0] if rows else ""
 
     async def forget(self, lease_id: str, entry: LeaseEntry) -> None:
         """Drop the entry and its index entries."""
         await self._storage.commit(self.keys.drop(lease_id, entry))
 
-    async def expired(self, limit: int) -> Expired:
-        """Leases of all namespaces whose time has come, the oldest first, at most ``limit``.
-
-        Stale index entries are dropped.
-        """
-        rows = await self._storage.scan(self.keys.exp, until=second(self._now() + 1), limit=limit)
-        out: Expired = []
-        for key, stored in rows:
-            lease_id = stored.value.decode()
-            found = await self._anywhere(lease_id)
-            if found is None or second(found[0].expires) != key.partition("/")[0]:
-                await self._storage.commit([Write(self.keys.exp + key, None)])
-                continue
-            if found[0].expires <= self._now() and found[0].attempts < MAX_ATTEMPTS:
-                out.append((lease_id, found[0]))
-        return out
-
     async def revoke_of_token(self, token_id: str) -> None:
-        """End every lease that a dead token held. Failures stay and are tried again by ``expired``."""
+        """End every lease that a dead token held. Failures stay and are tried again when they are due."""
         folder = f"{self.keys.by}{token_id}/"
         after = ""
+        unreachable: set[str] = set()  # mounts whose other leases need not be tried now
         while rows := await self._storage.scan(folder, after=after, limit=100):
             for name, stored in rows:
-                with contextlib.suppress(VaultError):
-                    if not await self.revoke(stored.value.decode()):
-                        await self._storage.commit([Write(folder + name, None)])
+                await self._end(stored.value.decode(), folder + name, unreachable)
             after = rows[-1][0]
 
-
-class LeaseStep:
-    """Handler: an engine's wish for a lease becomes a lease id in the answer."""
-
-    special_only = True  # see Pipeline
-
-    def __init__(self, namespace: Callable[[str], Any]) -> None:
-        self._namespace = namespace
-
-    async def post_route(self, call: Call, response: Response) -> Response:
-        wish = response.lease
-        if wish is None:
-            return response
-        space = self._namespace(call.request.namespace)
-        mount = space.mounts.at(call.match.mount_path)
-        default_ttl, max_ttl = space.mounts.ttls(mount)
-        caller = call.caller
-        ttl, warnings = bounded_ttl(asked=wish.ttl, default=default_ttl, maximum=min(wish.max_ttl or max_ttl, max_ttl))
-        now = space.parts.now()
-        entry = LeaseEntry(
-            token=caller.token_id if caller else "",
-            issued=now,
-            expires=now + ttl,
-            ttl=ttl,
-            max_ttl=min(wish.max_ttl or max_ttl, max_ttl),
-            renewable=wish.renewable,
-            mount=call.match.mount_uuid,
-            private=wish.private,
-        )
-        lease_id = await space.leases.give(call.request.path, entry, home=caller.namespace if caller else "")
-        return msgspec.structs.replace(
-            response,
-            lease=None,
-            lease_id=lease_id,
-            lease_duration=ttl,
-            renewable=wish.renewable,
-            warnings=(*response.warnings, *warnings),
-        )
+    async def _end(self, lease_id: str, holding: str, unreachable: set[str]) -> None:
+        found = await self.get(lease_id)
+        if found is None:
+            await self._storage.commit([Write(holding, None)])
+        elif found[0].mount in unreachable:
+            await self.queue(lease_id, *found)
+        else:
+            try:
+                await self.revoke(lease_id)
+            except Unreachable:
+                unreachable.add(found[0].mount)
+            except VaultError:
+                pass  # counted by ``failed``

@@ -14,7 +14,8 @@ from strongroom.core.names import new_uuid
 from strongroom.core.router import Mounted, Router, mounted
 from strongroom.core.sweep import delete_prefix
 from strongroom.errors import BadRequest
-from strongroom.sdk.engine import Engine, Mount
+from strongroom.sdk.databases import Databases, NoDatabases
+from strongroom.sdk.engine import Engine, Mount, no_password
 from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import View, Write
@@ -66,7 +67,10 @@ class MountTable:
         now: Callable[[], float],
         offload: Callable[[Callable[[], Any]], Any],
         fetch: Fetch = nowhere,
+        databases: Databases = NoDatabases(),
+        password: Callable[[str], Awaitable[str]] = no_password,
     ) -> None:
+        self._databases, self._password = databases, password
         self._storage, self._ns, self._kinds, self._limits = storage, namespace, kinds, limits
         self._mac_key, self._now, self._offload, self._fetch = mac_key, now, offload, fetch
         self.entries: dict[str, MountEntry] = {}
@@ -101,6 +105,9 @@ class MountTable:
                 else:
                     built[entry.uuid] = (stored.revision, self._build(entry))
             after = rows[-1][0]
+        for uuid, (_, old_mount) in self._built.items():
+            if uuid not in built or built[uuid][1] is not old_mount:
+                _close(old_mount.engine)
         self.entries, self.removing, self._built = entries, removing, built
         self.router = Router([built[entry.uuid][1] for entry in entries.values()])
 
@@ -134,7 +141,9 @@ class MountTable:
             token_type=entry.config.token_type or "default-service",
             offload=self._offload,
             fetch=self._fetch,
-            publish=publisher(self._storage, layout.data_prefix(self._ns, entry.uuid)),
+            publish=publisher(self._storage, self._ns, entry.uuid),
+            databases=self._databases,
+            password=self._password,
         )
 
     def view(self, entry: MountEntry) -> View:
@@ -156,6 +165,14 @@ class MountTable:
 
     def by_accessor(self, accessor: str) -> MountEntry | None:
         return next((e for e in self.entries.values() if e.accessor == accessor), None)
+
+    def by_uuid(self, uuid: str) -> MountEntry | None:
+        """The entry of a mount that stands or is being removed."""
+        return next((e for e in (*self.entries.values(), *self.removing) if e.uuid == uuid), None)
+
+    def engines(self) -> list[tuple[str, Engine]]:
+        """The engine of each mount that stands, by uuid."""
+        return [(entry.uuid, self._built[entry.uuid][1].engine) for entry in self.entries.values()]
 
     def engine(self, uuid: str) -> Engine | None:
         """The engine of a mount, also of one that is being removed."""
@@ -248,10 +265,15 @@ class MountTable:
         await self._change(mark)
         return marked[0]
 
-    async def finish_removal(self, entry: MountEntry) -> None:
-        """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat."""
+    async def finish_removal(self, entry: MountEntry, *, storage: Any = None) -> None:
+        """Delete what the engine kept, in commits of bounded size, then the entry. Safe to repeat.
+
+        ``storage``: where the data is deleted through, None = the table's own.
+        """
         await self.before_end(entry.accessor)
-        await delete_prefix(self._storage, layout.data_prefix(self._ns, entry.uuid))
+        through = storage or self._storage
+        await delete_prefix(through, layout.data_prefix(self._ns, entry.uuid))
+        await delete_prefix(through, layout.client_trust(self._ns, entry.uuid))
         await self._change(lambda: [Write(layout.mount(self._ns, entry.uuid), None)])
 
     async def _change(self, make: Callable[[], list[Write]], path: str = "") -> None:
@@ -289,6 +311,12 @@ class MountTable:
             if path.startswith(taken) or taken.startswith(path):
                 shown = taken.removeprefix("auth/")
                 raise BadRequest(f"path is already in use at {shown}")
+
+
+def _close(engine: Engine) -> None:
+    close = getattr(engine, "close", None)
+    if close is not None:
+        close()
 
 
 class _Missing:

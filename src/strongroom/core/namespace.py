@@ -9,21 +9,22 @@ import msgspec
 from strongroom.core import layout
 from strongroom.core.cedar_gate import CedarGate
 from strongroom.core.denials import Denials
+from strongroom.core.ending import Ending
+from strongroom.core.expiry import Expiry
 from strongroom.core.identity import Identity
+from strongroom.core.leader import Fenced, Leader
 from strongroom.core.lease_count import LeaseCounter
-from strongroom.core.lease_entry import LeaseEntry
 from strongroom.core.lease_tallies import Tallies
 from strongroom.core.leases import Leases
 from strongroom.core.mounts import Kinds, MountLimits, MountTable
-from strongroom.core.names import namespace_of_lease
+from strongroom.core.password_policy import read
 from strongroom.core.policies import PolicyLanguage, PolicyStore
 from strongroom.core.quota_entry import LeaseQuota, QuotaTable, RateQuota
 from strongroom.core.settings import Settings, load_settings
-from strongroom.core.sweep import delete_prefix, keys_below
 from strongroom.core.tokens import Tokens, token_keys
-from strongroom.errors import Conflict, VaultError
+from strongroom.errors import BadRequest, Conflict
+from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.outside import Fetch, nowhere
-from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
 
@@ -32,6 +33,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str  # "ns1/ns2/"
     ancestors: tuple[str, ...]  # ids from the root namespace down to its parent
+
+
+_REMOVALS = 500  # steps of identity's removals at a time
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +47,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mac_key: bytes
     now: Callable[[], float]
     offload: Callable[[Callable[[], Any]], Any]
+    leader: Leader
     tallies: Tallies  # of lease-count quotas
+    databases: Databases = NoDatabases()
     fetch: Fetch = nowhere
     limited: Callable[[str, bool, bool], None] = lambda *_: None  # told whether a namespace has rates, and lease counts
 
@@ -79,6 +85,8 @@ class Namespace:
             now=parts.now,
             offload=parts.offload,
             fetch=parts.fetch,
+            databases=parts.databases,
+            password=self.password,
         )
         self.policies = PolicyStore(storage, namespace, parts.language, self.path)
         self.cedar = CedarGate(self, parts.language.cedar)
@@ -89,6 +97,10 @@ class Namespace:
         )
         self.mounts.before_end = self.identity.removal.mount
         self.policies.identity = self.identity.template
+        self.ending = Ending(self, storage, tokens, self.leases, side="ending")
+        fenced = Fenced(storage, parts.leader)  # what the leader writes
+        self.bound = Ending(self, fenced, tokens.over(fenced), self.leases.over(fenced), side="bound")
+        self.expiry = Expiry(self, fenced)
         self.settings = Settings()
         self.rates: QuotaTable[RateQuota] = QuotaTable(())
         self.lease_quotas: QuotaTable[LeaseQuota] = QuotaTable(())
@@ -129,23 +141,16 @@ class Namespace:
             await told()
         self._epoch = revision
 
+    async def password(self, policy: str) -> str:
+        """A password by the password policy of that name. Raises BadRequest if there is none."""
+        stored = await self.storage.get(layout.config(self.id, f"password-policy/{policy}"))
+        if stored is None:
+            raise BadRequest("password policy not found")
+        return read(self.parts.language.plain(stored.value.decode(), "password policy")).generate()
+
     async def end_token(self, token_id: str) -> None:
         """Revoke a token: its subtree, their leases and cubbyholes."""
-        gone = await self.tokens.revoke(token_id)
-        await self.clean_up(gone)
-
-    async def clean_up(self, token_ids: list[str]) -> None:
-        """Remove what hung on dead tokens, then the notes about them. Safe to repeat."""
-        cubby = self.mounts.entries.get("cubbyhole/")
-        for token_id in token_ids:
-            await self.leases.revoke_of_token(token_id)
-            if cubby is not None:
-                await delete_prefix(self.storage, f"{layout.data_prefix(self.id, cubby.uuid)}{token_id}/")
-            for name, space in await self.abroad(token_id):
-                if space is not None:
-                    await space.clean_up(await space.tokens.resume(token_id))
-                await self.storage.commit([Write(layout.abroad(self.id, token_id) + name, None)])
-        await self.tokens.forget(token_ids)
+        await self.ending.end_tokens([token_id])
 
     async def abroad(self, token_id: str) -> list[tuple[str, "Namespace | None"]]:
         """The namespaces below in which children or leases hang on a token of this one; None where one is gone."""
@@ -162,25 +167,6 @@ class Namespace:
         for _, space in await self.abroad(token_id):
             if space is not None:
                 await space.tokens.orphan_children(token_id)
-
-    async def revoke_prefix(self, prefix: str, *, force: bool = False) -> int:
-        """Revoke every lease whose id starts with ``prefix`` (ends in "/"), tokens among them; how many.
-
-        Raises:
-            VaultError: an engine could not undo a lease (not with ``force``).
-        """
-        done = 0
-        while ids := await keys_below(self.storage, self.leases.keys.id + prefix, 50):
-            for key in ids:
-                lease_id = key[len(self.leases.keys.id) :]
-                found = await self.leases.get(lease_id)
-                if found is not None and found[0].kind == "token":
-                    await self.end_token(found[0].token)
-                    await self.leases.forget(lease_id, found[0])
-                else:
-                    await self.leases.revoke(lease_id, force=force)
-                done += 1
-        return done
 
     async def remember_migration(self, name: str, done: dict[str, str], *, keep: int) -> None:
         """Keep how a mount move went, for the ``keep`` latest moves."""
@@ -201,46 +187,9 @@ class Namespace:
         known: list[Any] = msgspec.json.decode(stored.value) if stored is not None else []
         return next((done for known_name, done in known if known_name == name), None)
 
-    async def tidy(self, *, limit: int = 500) -> int:
-        """Finish what was begun and end what has expired. How many things were done; call again while > 0."""
-        done = 0
-        if self.id == ROOT_NAMESPACE:  # where the notes and the expiries of all namespaces are
-            done += await self._end_due(limit)
-        done += await self.identity.removal.tidy(limit)
-        for entry in list(self.mounts.removing):
-            with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
-                await self.revoke_prefix(entry.path)
-                await self.mounts.finish_removal(entry)
-                done += 1
-        return done
-
-    async def _end_due(self, limit: int) -> int:
-        """Finish revocations that were begun and end leases that expired, in every namespace; how many."""
-        done = 0
-        for note in await self.tokens.revoking(limit):
-            token_id, _, home = note.partition(".")
-            space = self if not home else await self.reach(home)
-            if space is None:  # its namespace is gone
-                await self.storage.commit([Write(self.tokens.keys.revoking + note, None)])
-            else:
-                await space.clean_up(await space.tokens.resume(token_id))
-            done += 1
-        for lease_id, lease in await self.leases.expired(limit):
-            home = namespace_of_lease(lease_id)
-            space = self if home == self.id else await self.reach(home)
-            if space is not None:  # else its removal ends it
-                await space.end_expired(lease_id, lease)
-                done += 1
-        return done
-
-    async def end_expired(self, lease_id: str, lease: LeaseEntry) -> None:
-        """End a lease of this namespace whose time has come."""
-        if lease.kind == "token":
-            await self.end_token(lease.token)
-            await self.leases.forget(lease_id, lease)
-        else:
-            with contextlib.suppress(VaultError):  # counted and put off; the others must not wait for it
-                await self.leases.revoke(lease_id)
+    async def tidy(self) -> int:
+        """Finish removals that were begun in this namespace; how many things were done."""
+        return await self.identity.removal.tidy(_REMOVALS) + await self.ending.remove_mounts()
 
 
 async def open_namespace(namespace: str, storage: Any, parts: Parts, place: Place | None = None) -> Namespace:

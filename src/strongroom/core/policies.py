@@ -226,11 +226,11 @@ class Policies:
             raise PermissionDenied
         request = call.request
         store = self._store(caller.namespace)
-        if caller.root:
-            exempt = store.cedar.exempt if store.cedar is not None else granted(("root",), caller.namespace)
-            call.policy_results = exempt
-            return None
         cedar = store.cedar if caller.namespace == request.namespace else self._store(request.namespace).cedar
+        if caller.root:
+            results = granted(("root",), caller.namespace)
+            call.policy_results = results if cedar is None else cedar.exempt(results)
+            return None
         if cedar is not None:
             await cedar.authorize(call, caller, store, below(store, request, caller))
             return None

@@ -44,6 +44,10 @@ class Removals:
             except VaultError:
                 return False
 
+    async def any(self) -> bool:
+        """Whether there is unfinished work."""
+        return bool(await self._storage.list(layout.UNFINISHED, limit=1))
+
     async def tidy(self, *, limit: int = 16) -> int:
         """One step for each namespace with unfinished work until ``limit`` things were done; how many were."""
         done = 0
@@ -70,7 +74,7 @@ class Removals:
         parent, name = where.ancestors[-1], where.path.rstrip("/").rpartition("/")[2]
         found = await self._spaces.get(parent, name)
         if found is not None and not found[0].tainted:
-            return await self._mounts(namespace, mark.revision)
+            return await self._tidied(namespace, mark.revision)
         space = await self._spaces.open(namespace)
         if space is not None and (ended := await self._revoke(space)):
             return ended
@@ -114,18 +118,19 @@ class Removals:
             raise Conflict("leases that cannot be undone keep the namespace")
         return ended
 
-    async def _mounts(self, namespace: str, revision: int) -> int:
-        """Finish the removal of mounts in a namespace that stays; the mark goes when all is done."""
+    async def _tidied(self, namespace: str, revision: int) -> int:
+        """Finish what was begun in a namespace that stays (mounts, identities); the mark goes when all is done."""
         space = await self._spaces.open(namespace)
         if space is None:
             return 0
-        done = await space.tidy()
-        if not space.mounts.removing:
-            key = layout.UNFINISHED + namespace
-            with contextlib.suppress(Conflict):  # another mount is being removed
-                await self._storage.commit([Write(key, None)], expect={key: revision})
-            return done + 1
-        return done
+        if done := await space.tidy():
+            return done
+        if space.mounts.removing:  # something in it cannot be undone yet
+            return 0
+        key = layout.UNFINISHED + namespace
+        with contextlib.suppress(Conflict):  # something else was begun meanwhile
+            await self._storage.commit([Write(key, None)], expect={key: revision})
+        return 1
 
     async def _sweep(self, namespace: str, due: bytes) -> int:
         if not due.isdigit() or self._now() < int(due):

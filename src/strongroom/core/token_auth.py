@@ -18,7 +18,7 @@ from strongroom.sdk.token_fields import address_within
 
 ACCESSOR = "accessor"  # note of a login: the accessor that its token gets, and what is stored along with it
 _ELSEWHERE = "a token has its cubbyhole in its own namespace"
-_SPENT = "spent"  # note of a call that took a token's last use: the token
+SPENT = "spent"  # note of a call that took a token's last use: the token
 
 
 class TokenCheck:
@@ -35,7 +35,7 @@ class TokenAuth:
     """Handler: Auth -> token once the route is done; its ``check`` is the step before the route."""
 
     special_only = True  # see Pipeline
-    log_note = _SPENT
+    log_note = SPENT
 
     def __init__(self, namespace: Callable[[str], Namespace]) -> None:
         self._namespace = namespace
@@ -92,7 +92,7 @@ class TokenAuth:
         if not await tokens.spend(found.id):
             raise PermissionDenied
         if found.entry.num_uses == 1:
-            call.notes[_SPENT] = found
+            call.notes[SPENT] = found
 
     async def post_route(self, call: Call, response: Response) -> Response:
         auth = response.auth
@@ -104,7 +104,7 @@ class TokenAuth:
 
     async def log(self, call: Call, outcome: Response | BaseException) -> None:
         """The last use is over: end the token and what hangs on it."""
-        spent: Found | None = call.notes.pop(_SPENT, None)
+        spent: Found | None = call.notes.pop(SPENT, None)
         if spent is not None:
             await self._namespace(spent.caller.namespace).end_token(spent.id)
 

@@ -187,7 +187,7 @@ class TokenEngine:
 
     async def tidy(self, call: Call, args: NoArgs) -> Response:
         space = self._space(call)
-        while await space.tidy():
+        while await space.expiry.tidy():
             pass
         note = "Tidy operation successfully started. Any information from the operation will be printed to the logs."
         return Response(status=202, warnings=(note,))

@@ -94,6 +94,7 @@ def caller_of(entry: TokenEntry, token_id: str) -> Caller:
         issue_time=entry.created,
         ttl=entry.ttl,
         orphan=not entry.parent,
+        parent=entry.parent,
         root="root" in entry.policies,
     )
 

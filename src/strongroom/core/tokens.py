@@ -16,6 +16,7 @@ from strongroom.core import layout
 from strongroom.core.batch_tokens import open_batch, seal_batch
 from strongroom.core.lease_entry import LeaseEntry, LeaseKeys, token_lease_id
 from strongroom.core.names import BATCH_PREFIX, accessor, service_token
+from strongroom.core.together import first_error, together
 from strongroom.core.token_entry import Keys, TokenEntry, TokenKeys, caller_of, token_hash
 from strongroom.errors import BadRequest, Conflict, NotFound, PermissionDenied
 from strongroom.sdk.request import ROOT_NAMESPACE, Caller
@@ -25,7 +26,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(TokenEntry).decode
 _MAX_CACHED = 20_000
 _TRIES = 64
-_BATCH = 10  # tokens removed in one commit; each takes 6 writes of the 64
+_BATCH = 10  # tokens removed in one commit; each takes at most 6 writes of the 64
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ class Tokens:
         now: Callable[[], float],
         namespace: str = ROOT_NAMESPACE,
     ) -> None:
-        self._storage = storage
+        self._storage, self._prefix, self._lease_prefix = storage, prefix, lease_prefix
         self.namespace = namespace
         self.keys = Keys(prefix, namespace)
         self.leases = LeaseKeys(lease_prefix, namespace)
@@ -77,6 +78,10 @@ class Tokens:
     def derived_key(self, label: bytes) -> bytes:
         """32 bytes for another use, bound to this namespace's token store (HMAC-SHA-256 of ``label``)."""
         return hmac.digest(self._secrets.batch, label, "sha256")
+
+    def over(self, storage: Any) -> "Tokens":
+        """The same tokens, written through another store."""
+        return Tokens(storage, self._prefix, self._lease_prefix, self._secrets, self._now, self.namespace)
 
     def hash(self, text: str) -> str:
         """The name under which a token or accessor is stored."""
@@ -318,12 +323,24 @@ class Tokens:
         The first commit removes the entry (and so ends the subtree) and notes that the tree must be tidied; the
         rest may be done later by anybody (``resume``). Returns the ids that were removed, the token's first.
         """
-        stored = await self._storage.get(self.keys.entry + token_id)
-        first = [Write(self.keys.note(token_id), b"1")]
-        if stored is not None:
-            first += self._drop(token_id, _unpack(stored.value))
-        await self._storage.commit(first)
-        return await self.resume(token_id)
+        return await self.revoke_all([token_id])
+
+    async def revoke_all(self, token_ids: Sequence[str]) -> list[str]:
+        """As ``revoke`` for several tokens, ``_BATCH`` of them in one commit."""
+        commits = []
+        for start in range(0, len(token_ids), _BATCH):
+            first: list[Write] = []
+            for token_id in token_ids[start : start + _BATCH]:
+                stored = await self._storage.get(self.keys.entry + token_id)
+                first.append(Write(self.keys.note(token_id), b"1"))
+                if stored is not None:
+                    first += self._drop(token_id, _unpack(stored.value))
+            commits.append(self._storage.commit(first))
+        first_error(await together(commits))
+        gone: list[str] = []
+        for token_id in token_ids:
+            gone += await self.resume(token_id)
+        return gone
 
     async def resume(self, token_id: str) -> list[str]:
         """Remove everything below a revoked token, deepest last, in commits of bounded size."""

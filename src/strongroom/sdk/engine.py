@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from strongroom.errors import VaultError
+from strongroom.errors import BadRequest, VaultError
+from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.outside import Fetch, nowhere
 from strongroom.sdk.request import ROOT_NAMESPACE, Auth, Caller, Op, Request, Response
 from strongroom.sdk.storage import Storage, Write
 
 T = TypeVar("T")
-Publish = Callable[[Sequence[Write], Mapping[str, int]], Awaitable[None]]
+Trust = Mapping[str, Sequence[bytes]]  # a name of the mount's own -> certificates (DER); an empty list takes it off
+Publish = Callable[[Sequence[Write], Mapping[str, int], Trust], Awaitable[None]]
 
 
 class NoArgs(msgspec.Struct, frozen=True):
@@ -22,6 +25,11 @@ class NoArgs(msgspec.Struct, frozen=True):
 async def run_inline(work: Callable[[], T]) -> T:
     """The ``offload`` of a vault without a loop: slow CPU work runs where it is called."""
     return work()
+
+
+async def no_password(policy: str) -> str:
+    """The ``password`` of an engine outside a vault: there are no policies."""
+    raise BadRequest("password policy not found")
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +48,11 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     token_type: str = "default-service"  # of an auth mount
     offload: Callable[[Callable[[], Any]], Awaitable[Any]] = run_inline  # runs CPU-heavy work off the loop
     fetch: Fetch = nowhere  # HTTP to the outside
-    publish: Publish | None = None  # ``storage.commit`` for what doors go by (see ``ClientTrust``); None: plain commit
+    # ``storage.commit(writes, expect)`` that also tells the doors which TLS client certificates the mount goes by: they
+    # ask their clients for one while any mount trusts any. None where there are no doors.
+    publish: Publish | None = None
+    databases: Databases = NoDatabases()
+    password: Callable[[str], Awaitable[str]] = no_password  # (name of a password policy) -> a fresh password
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,13 +76,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def compile(self) -> re.Pattern[str]:
         """The pattern as a regular expression with one named group per field."""
-        parts = re.split(r"(\{\w+(?:\.\.\.)?\})", self.pattern)
-        rest = ".*" if self.rest_may_be_empty else ".+"
-        out = ""
-        for part in parts:
-            field = re.fullmatch(r"\{(\w+)(\.\.\.)?\}", part)
-            out += f"(?P<{field[1]}>{rest if field[2] else '[^/]+'})" if field else re.escape(part)
-        return re.compile(out)
+        return _compiled(self.pattern, ".*" if self.rest_may_be_empty else ".+")
+
+
+@lru_cache(maxsize=2048)  # mounts of one type share theirs
+def _compiled(pattern: str, rest: str) -> re.Pattern[str]:
+    out = ""
+    for part in re.split(r"(\{\w+(?:\.\.\.)?\})", pattern):
+        field = re.fullmatch(r"\{(\w+)(\.\.\.)?\}", part)
+        out += f"(?P<{field[1]}>{rest if field[2] else '[^/]+'})" if field else re.escape(part)
+    return re.compile(out)
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -130,18 +145,32 @@ class RequestRenewableAuth(Protocol):
         """The same login with today's TTLs; raises ``VaultError`` if it would not be granted any more."""
 
 
-class ClientTrust(Protocol):
-    """An auth method that goes by TLS client certificates. Doors ask for one while some method names a trust."""
-
-    async def client_trust(self) -> Sequence[bytes]:
-        """Certificates (DER) that a client's may be or lead to. What changes them is committed by ``Mount.publish``."""
-
-
 class Initializing(Protocol):
     """An engine with work to do once, when its mount is created."""
 
     async def initialize(self) -> None:
         """Runs after the mount entry is stored and before the mount answers. Must be safe to run twice."""
+
+
+class RenewableSecrets(Protocol):
+    """An engine that has a say when a lease of its secrets is renewed."""
+
+    async def renew_lease(self, lease_private: Mapping[str, Any], expires: float) -> None:
+        """Let the secret live until ``expires`` (seconds since the Unix epoch); raises ``VaultError`` to refuse."""
+
+
+class Finishing(Protocol):
+    """An engine with work to finish that requests left behind."""
+
+    async def finish(self) -> int:
+        """Called about once a second, by one process of all. Does little at a time; how many things were done."""
+
+
+class Closing(Protocol):
+    """An engine that holds more than memory."""
+
+    def close(self) -> None:
+        """Let go of it: the mount is gone, is being rebuilt, or the vault is being sealed."""
 
 
 class Handler:

@@ -62,16 +62,12 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What Cedar policies say. One that fails denies, whatever the others say."""
+    """What Cedar policies say. One that fails forbids, whatever the others say."""
 
     effect: str = "none"  # "permit" | "forbid" | "none": no policy speaks about it
     policies: tuple[str, ...] = ()  # ids of those that decided
     errors: tuple[str, ...] = ()  # "id: what failed"
     lasting: bool = False  # it depends on nothing that changes by itself: time, address, TTL
-
-    @property
-    def forbids(self) -> bool:
-        return self.effect == "forbid" or bool(self.errors)
 
 
 class Authorizer(Protocol):

@@ -62,6 +62,9 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     max_ttl: int  # seconds
     renewable: bool = True
     private: dict[str, Any] = {}  # what revoke() needs; kept by the lease store, never sent
+    # A key of the engine's own storage and its revision: a note, written before the secret was made, to undo it should
+    # no lease come to be. It is removed in the commit that stores the lease, which fails if the note is gone.
+    intent: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"Lease(ttl={self.ttl})"
@@ -169,6 +172,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()  # names of the identity groups, direct and inherited, sorted
     auth_type: str = ""  # of the auth mount that made the token: "approle"
     auth_path: str = ""  # and where it is: "auth/approle/"
+    parent: str = ""  # ``token_id`` of the token that made it; "" for an orphan
 
     def __repr__(self) -> str:
         return f"Caller(display_name={self.display_name!r}, policies={self.policies!r})"

@@ -9,7 +9,8 @@ import contextlib
 import mmap
 import os
 import tempfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 
 from strongroom.sdk.request import Op
 
@@ -22,7 +23,9 @@ _LATENCY = _REQUESTS + len(OPS) * len(CLASSES)  # len(BUCKETS) + 1 counters, not
 _LATENCY_SUM = _LATENCY + len(BUCKETS) + 1  # nanoseconds
 BAD_BYTES = _LATENCY_SUM + 1
 AUDIT_FAILURES = BAD_BYTES + 1
-CONNECTIONS = AUDIT_FAILURES + 1  # from here on: gauges, cleared when a worker takes the row
+DEVICE_FAILURES = AUDIT_FAILURES + 1  # DEVICES counters, one for each audit device (``device_slots``)
+DEVICES = 32
+CONNECTIONS = DEVICE_FAILURES + DEVICES  # from here on: gauges, cleared when a worker takes the row
 IN_FLIGHT = CONNECTIONS + 1
 PID = IN_FLIGHT + 1
 RESIDENT = PID + 1  # bytes of anonymous memory
@@ -110,6 +113,10 @@ class Row:
     def audit_failed(self, records: int) -> None:
         self._at[AUDIT_FAILURES] += max(0, records)
 
+    def device_failed(self, slot: int, records: int) -> None:
+        """Count records that the audit device in ``slot`` did not take."""
+        self._at[DEVICE_FAILURES + slot] += max(0, records)
+
     def connections(self, change: int) -> None:
         self._at[CONNECTIONS] = max(0, self._at[CONNECTIONS] + change)
 
@@ -134,6 +141,18 @@ def resident() -> int:
     except OSError:
         pass
     return 0
+
+
+def device_slots(paths: Iterable[str]) -> dict[str, int]:
+    """Where each audit device is counted: the same in every worker that has the same devices; with more than DEVICES
+    of them some share a place."""
+    slots: dict[str, int] = {}
+    for path in sorted(paths):
+        slot = zlib.crc32(path.encode()) % DEVICES
+        while slot in slots.values() and len(slots) < DEVICES:
+            slot = (slot + 1) % DEVICES
+        slots[path] = slot
+    return slots
 
 
 def requests_at(op: Op, hundreds: int) -> int:

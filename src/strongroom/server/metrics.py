@@ -1,15 +1,18 @@
 """The board's numbers for people and for Prometheus (text format 0.0.4)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from strongroom.server import board as b
 from strongroom.server.board import Board
 
 
-def text(board: Board) -> bytes:
-    """Prometheus exposition of all workers together; no label holds a path, a name or a token."""
+def text(board: Board, devices: Iterable[str] = ()) -> bytes:
+    """Prometheus exposition of all workers together; no label holds a request's path, a name or a token.
+
+    ``devices``: the audit devices as they are now.
+    """
     lines: list[str] = []
 
     def put(name: str, kind: str, help_text: str, samples: list[tuple[str, float]]) -> None:
@@ -20,7 +23,14 @@ def text(board: Board) -> bytes:
     put("strongroom_requests_total", "counter", "Answers by operation and class of status.", _requests(board))
     lines += _latency(board)
     put("strongroom_bad_bytes_total", "counter", "Connections that sent no HTTP request.", _one(board, b.BAD_BYTES))
-    put("strongroom_audit_failures_total", "counter", "Records no device took.", _one(board, b.AUDIT_FAILURES))
+    put(
+        "strongroom_audit_failures_total",
+        "counter",
+        "Records that an audit device did not take.",
+        _one(board, b.AUDIT_FAILURES),
+    )
+    rows: list[tuple[str, float]] = [(f'{{device="{name}"}}', count) for name, count in _devices(board, devices)]
+    put("strongroom_audit_device_failures_total", "counter", "The same for each device.", rows)
     put("strongroom_connections", "gauge", "Open client connections.", _one(board, b.CONNECTIONS))
     put("strongroom_requests_in_flight", "gauge", "Requests that wait for something.", _one(board, b.IN_FLIGHT))
     workers = _workers(board)
@@ -32,7 +42,7 @@ def text(board: Board) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def as_json(board: Board, now: Callable[[], float] = time.time) -> dict[str, Any]:
+def as_json(board: Board, now: Callable[[], float] = time.time, devices: Iterable[str] = ()) -> dict[str, Any]:
     """The same numbers in the shape of Vault's ``sys/metrics``."""
     stamp = time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(now()))
     workers = _workers(board)
@@ -46,6 +56,7 @@ def as_json(board: Board, now: Callable[[], float] = time.time) -> dict[str, Any
     counters = [
         _counter("strongroom.bad_bytes", board.total(b.BAD_BYTES)[0]),
         _counter("strongroom.audit_failures", board.total(b.AUDIT_FAILURES)[0]),
+        *(_counter("strongroom.audit_device_failures", n, device=name) for name, n in _devices(board, devices)),
         *(
             _counter("strongroom.requests", board.total(b.requests_at(op, c))[0], operation=op.value, status=f"{c}xx")
             for op in b.OPS
@@ -54,6 +65,14 @@ def as_json(board: Board, now: Callable[[], float] = time.time) -> dict[str, Any
         ),
     ]
     return {"Timestamp": stamp, "Gauges": gauges, "Points": [], "Counters": counters, "Samples": []}
+
+
+def _devices(board: Board, paths: Iterable[str]) -> list[tuple[str, int]]:
+    """Each audit device by its name (a device's name has no quotes or control characters that matter here)."""
+    return [
+        (path.rstrip("/").replace("\\", "/").replace('"', "'"), board.total(b.DEVICE_FAILURES + slot)[0])
+        for path, slot in b.device_slots(paths).items()
+    ]
 
 
 def _gauge(name: str, value: int, **labels: str) -> dict[str, Any]:

@@ -38,6 +38,10 @@ class Node(Protocol):
     def audit_failures(self) -> int:
         """Records that a device did not take, since this process began."""
 
+    @property
+    def audit_device_failures(self) -> Mapping[str, int]:
+        """The same for each audit device, by its path."""
+
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
 

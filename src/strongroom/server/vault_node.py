@@ -16,6 +16,7 @@ from strongroom.core.audit import CHECKPOINT_EVERY, device_options
 from strongroom.core.audit_devices import DeviceEntry, new_entry
 from strongroom.core.client_trust import client_trust
 from strongroom.core.core import REPORTED_VERSION
+from strongroom.core.expiry import Duty
 from strongroom.core.seal import InitResult, SealConfig
 from strongroom.core.sys.config import STANDARD_CORS_HEADERS
 from strongroom.core.sys.host import in_flight
@@ -30,7 +31,7 @@ from strongroom.storage.lmdb import LmdbStore
 from strongroom.vault.assemble import Assembled, VaultConfig, assemble
 from strongroom.vault.plugins import load
 
-TIDY_EVERY = 5.0  # seconds between two looks for what has expired
+TIDY_EVERY = 1.0  # seconds between two looks for what has expired
 COUNT_EVERY = 60.0  # seconds between two times that a worker writes back how often it used the barrier's key
 _OWNED = ("sys/rekey/", "sys/rotate/root/", "sys/generate-root/", "sys/generate-root-token/")
 _HASH_THREADS = 2  # each password hash takes 64 MiB while it runs
@@ -98,8 +99,13 @@ class VaultNode:
 
     @property
     def audit_failures(self) -> int:
-        """Records that no device took, since this process began."""
+        """Records that a device did not take, since this process began."""
         return 0 if self._made is None else self._made.audit.failures
+
+    @property
+    def audit_device_failures(self) -> dict[str, int]:
+        """The same for each device that is enabled now."""
+        return {} if self._made is None else self._made.audit.failures_by_device
 
     async def handle(self, request: Request) -> Response:
         """One request through the pipeline. Raises VaultError."""
@@ -165,8 +171,8 @@ class VaultNode:
     async def _new_settings(self) -> None:
         settings = self._vault.core.space().settings
         trust = self._settings.client_trust
-        with contextlib.suppress(VaultError):  # what one mount cannot tell must not stop every request
-            trust = await client_trust(self._vault.core.spaces.values())
+        with contextlib.suppress(VaultError):  # a note that cannot be read must not stop every request
+            trust = await client_trust(self._vault.core.barrier)
         proxied = {one.client_cert_header for one in self._config.listeners if one.client_cert_header}
         self._settings = DoorSettings(
             kept_headers=KEPT_HEADERS | proxied | frozenset(settings.audited_headers),
@@ -189,11 +195,17 @@ class VaultNode:
             self._jobs = asyncio.get_running_loop().create_task(self._tidy_forever())
 
     async def _tidy_forever(self) -> None:
-        while True:
-            await asyncio.sleep(TIDY_EVERY)
-            with contextlib.suppress(VaultError):  # the next round tries again
-                while await self._vault.core.tidy():  # noqa: ASYNC110 - it works in slices, and others get their turn
-                    await asyncio.sleep(0)
+        running: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                await asyncio.sleep(TIDY_EVERY)
+                with contextlib.suppress(VaultError):  # the next round tries again
+                    for name, duty in await self._vault.core.duties():
+                        if name not in running or running[name].done():
+                            running[name] = asyncio.get_running_loop().create_task(_until_done(duty))
+        finally:
+            for task in running.values():
+                task.cancel()
 
     async def _count_forever(self) -> None:
         """Rotation goes by what all workers did together, and only each one knows its own part."""
@@ -211,7 +223,7 @@ class VaultNode:
     async def reload(self, log_level: str) -> None:
         """SIGHUP: reopen the audit files. Raises AuditFailed if one could not be."""
         self._vault.core.door.log_level = log_level
-        self._vault.audit.reopen()
+        await self._vault.audit.rotate()
 
     async def close(self) -> None:
         """Finish commits, close files, forget keys."""
@@ -244,6 +256,13 @@ class VaultNode:
         if form == "prometheus":
             return "text/plain; version=0.0.4; charset=utf-8", host.metrics_text()
         return "application/json", msgspec.json.encode(host.metrics_json())
+
+
+async def _until_done(duty: Duty) -> None:
+    """A mount whose server is slow holds up its own leases only."""
+    with contextlib.suppress(VaultError):  # the next round tries again
+        while await duty():  # noqa: ASYNC110 - it works in slices, and others get their turn
+            await asyncio.sleep(0)
 
 
 def vault_config(config: ServerConfig) -> VaultConfig:

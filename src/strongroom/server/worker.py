@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -64,10 +64,14 @@ class HostSide:
         self.tallies = SharedTallies(worker.board, secret)
 
     def metrics_text(self) -> bytes:
-        return metrics.text(self._worker.board)
+        return metrics.text(self._worker.board, self._devices())
 
     def metrics_json(self) -> dict[str, Any]:
-        return metrics.as_json(self._worker.board)
+        return metrics.as_json(self._worker.board, devices=self._devices())
+
+    def _devices(self) -> Sequence[str]:
+        node = self._worker.node
+        return () if node is None else tuple(node.audit_device_failures)
 
     async def in_flight(self) -> dict[str, Any]:
         return await self._worker.others.listed()
@@ -368,6 +372,7 @@ class Worker:
         door = self.door
         assert door is not None
         known, failing, trim_at = 0, False, 0.0
+        by_device: Mapping[str, int] = {}
         while True:
             resident = numbers.resident()
             self.row.gauge(numbers.RESIDENT, resident)
@@ -376,6 +381,11 @@ class Worker:
                 self.row.audit_failed(failures - known)
                 if not failing:
                     self.log.error("an audit device takes no records: look at its target, and at sys/audit")
+            now_by_device = {} if self.node is None else dict(self.node.audit_device_failures)
+            if now_by_device != by_device:
+                for device, slot in numbers.device_slots(now_by_device).items():
+                    self.row.device_failed(slot, now_by_device[device] - by_device.get(device, 0))
+                by_device = now_by_device
             known, failing = failures, failures > known  # it sinks when a device goes
             if resident > _LARGE and door.now >= trim_at:
                 trim_at = door.now + _TRIM_EVERY

@@ -28,10 +28,12 @@ from strongroom.policy.lint import lint
 from strongroom.policy.templating import render
 from strongroom.sdk.engine import Call, Engine, Mount, run_inline
 from strongroom.sdk.policy import Question
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Backend
 from strongroom.vault import plugins
 from strongroom.vault.audit_switch import AuditSwitch
 from strongroom.vault.config import VaultConfig, read_config
+from strongroom.vault.databases import AsyncpgDatabases
 from strongroom.vault.outside import Outside
 from strongroom.vault.stores import WholeStore, open_backend
 
@@ -112,8 +114,14 @@ def assemble(
     def space(namespace: str) -> Any:
         return spaces["core"].space(namespace)
 
+    shared: list[System] = []  # it keeps nothing of a namespace, so one serves all but the root's
+
     def system(mount: Mount) -> Engine:
-        return System(spaces["core"], mount)
+        if mount.namespace == ROOT_NAMESPACE:
+            return System(spaces["core"], mount)
+        if not shared:
+            shared.append(System(spaces["core"], mount))
+        return shared[0]
 
     def token(mount: Mount) -> Engine:
         return TokenEngine(mount, space)
@@ -130,6 +138,7 @@ def assemble(
         configured=config.audit,
         required=config.audit_required,
         now=now,
+        space_of=space,
     )
     lockout = Lockout(now, counters=counters, config_of=functools.partial(_lockout_of, space))
     fields = {f: getattr(config, f) for f in CoreConfig.__struct_fields__}
@@ -146,6 +155,7 @@ def assemble(
         offload=offload,
         fetch=Outside(outward or offload, config.allowed_private_hosts),
         windows=windows,
+        databases=AsyncpgDatabases(),
         tallies=tallies,
     )
     core.lockout = lockout

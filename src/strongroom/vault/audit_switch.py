@@ -11,7 +11,7 @@ from strongroom.core.audit_sealed import SealedAudit
 from strongroom.core.pipeline import RECORDED
 from strongroom.errors import AuditFailed, BadRequest
 from strongroom.sdk.engine import Call
-from strongroom.sdk.request import Response
+from strongroom.sdk.request import ROOT_NAMESPACE, Response
 from strongroom.sdk.storage import Backend
 
 _NOTE = "trail"
@@ -31,8 +31,10 @@ class AuditSwitch:
         configured: Sequence[DeviceEntry],
         required: bool,
         now: Callable[[], float],
+        space_of: Callable[[str], Any],
     ) -> None:
         self._backend, self._open_sink, self._configured, self._now = backend, open_sink, configured, now
+        self._space_of = space_of  # the namespace with an id
         self._required = required
         self._targets = targets_of(configured)
         self._sealed = SealedAudit(self._targets, open_sink=open_sink, now=now, required=required)
@@ -93,7 +95,10 @@ class AuditSwitch:
         if space is None:
             return Rules()
         headers = space.settings.audited_headers
-        entry = space.mounts.entries.get(call.match.mount_path)
+        if call.request.namespace == ROOT_NAMESPACE:
+            entry = space.mounts.entries.get(call.match.mount_path)
+        else:
+            entry = self._space_of(call.request.namespace).mounts.entries.get(call.match.mount_path)
         config = entry.config if entry is not None else None
         if config is None or not (config.audit_non_hmac_request_keys or config.audit_non_hmac_response_keys):
             return Rules(headers=headers) if headers else _PLAIN
@@ -128,6 +133,12 @@ class AuditSwitch:
         if self._open is not None:
             await self._open.checkpoint()
 
+    async def rotate(self) -> None:
+        """As ``reopen``; the checkpoint that begins a new file then names all writers. Raises AuditFailed."""
+        if self._open is not None:
+            await self._open.recall()
+        self.reopen()
+
     def reopen(self) -> None:
         """Open every target anew (SIGHUP): also those that only the sealed node writes to.
 
@@ -154,6 +165,11 @@ class AuditSwitch:
     def failures(self) -> int:
         """Records that a device did not take, for the metrics."""
         return sum(d.failures for d in (self._open or self._sealed).devices)
+
+    @property
+    def failures_by_device(self) -> dict[str, int]:
+        """The same for each enabled device; none of a sealed node, whose devices have no names."""
+        return {d.entry.path: d.failures for d in self._open.devices} if self._open is not None else {}
 
 
 _PLAIN = Rules()

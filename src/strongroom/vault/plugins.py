@@ -14,7 +14,7 @@ def _group(group: str) -> Mapping[str, EntryPoint]:
 
 
 def names(group: str) -> list[str]:
-    """What is installed of a kind: "engines", "auth", "storage", "audit"."""
+    """What is installed of a kind: "engines", "auth", "storage", "audit", "databases"."""
     return sorted(_group(group))
 
 

@@ -92,7 +92,8 @@ class TlsListener:
         self.server = socket.create_server(("127.0.0.1", self.port))
         self.port = self.server.getsockname()[1]
         self.stopped = False
-        threading.Thread(target=self._accept, args=(self.server,), daemon=True).start()
+        self.accepting = threading.Thread(target=self._accept, args=(self.server,), daemon=True)
+        self.accepting.start()
 
     def _accept(self, server: socket.socket) -> None:
         while True:
@@ -131,6 +132,7 @@ class TlsListener:
         self.stopped = True
         with contextlib.suppress(OSError):
             self.server.shutdown(socket.SHUT_RDWR)
+        self.accepting.join(5)  # it may be in the last handshake
         self.server.close()
         for connection in self.connections:
             with contextlib.suppress(OSError):

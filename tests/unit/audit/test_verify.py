@@ -240,6 +240,51 @@ async def test_chains_go_on_over_a_rotation() -> None:
     assert first.bad is None, first.why
 
 
+async def test_a_writer_that_wrote_to_the_old_file_after_another_had_left_it() -> None:
+    world = World()
+    a, b = await world.start()
+    await ask(a)
+    await ask(b)
+    await b.checkpoint()
+    await a.checkpoint()
+    old = world.rotate()
+    world.sinks.made["f"].moved = True
+    a.reopen()
+    new, world.sinks.made["f"].lines = world.lines, []
+    for _ in range(3):
+        await ask(b)
+    b.devices[0].state_now(0.0)
+    old += world.rotate()
+    world.sinks.made["f"].lines = new
+    b.reopen()
+    await ask(a)
+    await a.checkpoint()
+    await b.checkpoint()
+    assert verify(old, world.lines).bad is None
+    alone = verify(world.lines)
+    assert alone.bad is None, alone.why
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_who_was_killed_before_a_rotation_is_not_missed_in_the_new_file(told: bool) -> None:
+    """The checkpoint that begins it names all writers that the store knows (without that: the control)."""
+    world = World()
+    a, b = await world.start()
+    await ask(a)
+    await a.checkpoint()
+    await ask(b)
+    await b.checkpoint()  # and b is killed, without a having written since
+    old = world.rotate()
+    world.sinks.made["f"].moved = True
+    if told:
+        await a.recall()
+    a.reopen()
+    await ask(a)
+    await a.checkpoint()
+    assert verify(old, world.lines).bad is None
+    assert (verify(world.lines).bad is None) is told
+
+
 async def test_a_rotation_hides_no_change() -> None:
     old, new = await _rotated()
     for at in range(len(old)):

@@ -1,5 +1,6 @@
 """The trail: no request record, no effect; no response record, no answer; devices come and go."""
 
+import json
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from strongroom.core.audit_record import Rules
 from strongroom.errors import AuditFailed, BadRequest, NotFound
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Op, Response
+from strongroom.sdk.storage import Entry
 
 
 class Room:
@@ -342,3 +344,55 @@ async def test_a_sink_that_can_take_both_at_once_is_asked_once(room: Room) -> No
     assert len(taken) == 1
     assert taken[0].count(b"\n") == 2
     assert room.sinks.made["1"].lines == []
+
+
+async def test_the_store_never_states_lines_that_the_disk_may_lack(room: Room) -> None:
+    audit = room.audit()
+    await audit.enable("one", "file", options={"file_path": "1", "fsync": "true"})
+    await _walk(audit, call(who=caller()))
+    sink = room.sinks.made["1"]
+    sink.sync_fails = True
+    await audit.checkpoint()
+    assert "ns/root/audit-heads/one" not in room.store.entries
+    sink.sync_fails = False
+    await audit.checkpoint()  # control
+    assert "ns/root/audit-heads/one" in room.store.entries
+    assert [line["type"] for line in sink.all()] == ["request", "response", "checkpoint"]
+
+
+async def test_a_store_that_is_away_leaves_the_checkpoint_in_the_log(room: Room) -> None:
+    audit = room.audit()
+    await audit.enable("one", "file", options={"file_path": "1"})
+    await _walk(audit, call(who=caller()))
+    room.store.conflicts = 100
+    await audit.checkpoint()
+    assert [line["type"] for line in room.sinks.made["1"].all()] == ["request", "response", "checkpoint"]
+    assert (await audit.proof("one"))[1] == ""
+
+
+async def test_a_device_that_goes_takes_its_heads_along(room: Room) -> None:
+    audit = room.audit()
+    await audit.enable("one", "file", options={"file_path": "1"})
+    await _walk(audit, call(who=caller()))
+    await audit.checkpoint()
+    assert "ns/root/audit-heads/one" in room.store.entries
+    await audit.disable("one")
+    assert "ns/root/audit-heads/one" not in room.store.entries
+    await audit.enable("two", "file", options={"file_path": "2", "chain": "false"})
+    with pytest.raises(BadRequest, match="not chained"):
+        await audit.proof("two")
+
+
+async def test_a_device_of_a_time_without_keys_gets_one(room: Room) -> None:
+    audit = room.audit()
+    await audit.enable("one", "file", options={"file_path": "1"})
+    stored = room.store.entries["ns/root/audit/one"]
+    old = json.loads(stored.value)
+    del old["seed"]
+    room.store.entries["ns/root/audit/one"] = Entry(json.dumps(old).encode(), stored.revision)
+    again = room.audit()
+    await again.load()
+    assert len(again.list()["one/"].seed) == 44
+    assert again.list()["one/"].salt == audit.list()["one/"].salt
+    await _walk(again, call(who=caller()))
+    assert "chain" in room.sinks.made["1"].all()[-1]

@@ -85,6 +85,9 @@ def test_cedar_is_named_only_where_it_decided() -> None:
     assert "cedar_policy" not in _pair(of, Response())[1]
     of.policy_results = {"allowed": False, "cedar": {"decision": "forbid", "policy_id": "prod#2", "errors": []}}
     assert _pair(of, PermissionDenied())[1]["cedar_policy"] == {"decision": "forbid", "policy_id": "prod#2"}
+    for undecided in ("none", "exempt"):
+        of.policy_results = {"allowed": True, "cedar": {"decision": undecided, "policy_id": ""}}
+        assert "cedar_policy" not in _pair(of, Response())[1]
     of.policy_results = {"allowed": True, "cedar": None}
     assert "cedar_policy" not in _pair(of, Response())[1]
 

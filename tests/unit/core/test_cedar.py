@@ -1,5 +1,6 @@
 """Cedar policies in a whole vault: how they are stored, what they govern, and how they count beside ACL policies."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,23 @@ async def test_a_policy_that_does_not_fit_is_refused_with_its_place(world: World
     assert (await world.refused("POST", "sys/policies/cedar/p", {"policy": " "}))[0] == 400
 
 
+async def test_a_policy_carries_tests_that_every_later_text_must_meet(world: World):
+    test = {"user": "bob", "groups": ["developers"], "action": "read", "secret": "database/prod/x", "expect": "deny"}
+    tests = json.dumps({"tests": [test]})
+    await world.ok("POST", "sys/policies/cedar/p", {"policy": EXAMPLES, "tests": tests})
+    assert (await world.ok("GET", "sys/policies/cedar/p"))["data"]["tests"] == tests
+    status, error = await world.refused("POST", "sys/policies/cedar/p", {"policy": PERMIT})
+    assert status == 400
+    assert error == (
+        "the policy fails its tests, nothing was stored; "
+        "bob read database/prod/x: expected deny, but it is allowed by p#1"
+    )
+    assert (await world.ok("GET", "sys/policies/cedar/p"))["data"]["policy"] == EXAMPLES
+    assert (await world.refused("POST", "sys/policies/cedar/p", {"policy": PERMIT, "tests": "x"}))[0] == 400
+    await world.ok("POST", "sys/policies/cedar/p", {"policy": PERMIT, "tests": ""})
+    assert "tests" not in (await world.ok("GET", "sys/policies/cedar/p"))["data"]
+
+
 async def test_another_process_sees_a_change_at_its_next_request(world: World):
     other = await world.other()
     token = await world.token(policies=["reader"])
@@ -96,6 +114,22 @@ async def test_a_change_of_mounts_parses_no_policy_again(world: World, monkeypat
     assert built == []
 
 
+async def test_a_long_policy_is_checked_where_no_request_waits(world: World):
+    offloaded: list[int] = []
+
+    async def offload(work: Any) -> Any:
+        offloaded.append(1)
+        return work()
+
+    world.space.cedar.store._offload = offload
+    await cedar(world, PERMIT)
+    assert offloaded == []
+    await cedar(world, PERMIT + "\n// " + "x" * 10_000)
+    assert offloaded == [1]
+    with pytest.raises(AssertionError, match="p#2"):
+        await cedar(world, PERMIT + "permit();" + " " * 10_000)
+
+
 # --- beside ACL policies
 
 
@@ -103,7 +137,7 @@ async def test_the_published_examples(world: World):
     await cedar(world, EXAMPLES)
     assert await may(world, DEVELOPER, Op.READ, "database/data/dev/app")
     allowed, results = await asks(world, DEVELOPER, Op.READ, "database/data/prod/app")
-    assert not allowed and results["cedar"] == {"decision": "forbid", "policies": ["p#2"]}
+    assert not allowed and results["cedar"] == {"decision": "forbid", "policy_id": "p#2", "policies": ["p#2"]}
     assert not await may(world, DEVELOPER, Op.UPDATE, "database/data/dev/app", data={"data": {"a": "c"}})
 
 
@@ -113,7 +147,7 @@ async def test_the_record_names_who_granted(world: World):
     assert results == {
         "allowed": True,
         "granting_policies": [{"name": "open", "namespace_id": "root", "type": "cedar"}],
-        "cedar": {"decision": "permit", "policies": ["open"]},
+        "cedar": {"decision": "permit", "policy_id": "open", "policies": ["open"]},
     }
 
 
@@ -157,7 +191,7 @@ async def test_root_is_exempt_and_recorded_so(world: World):
     await cedar(world, "forbid(principal, action, resource);")
     root = Caller(accessor="r", policies=("root",), root=True)
     allowed, results = await asks(world, root, Op.READ, "database/data/dev/app")
-    assert allowed and results["cedar"] == {"decision": "exempt", "policies": []}
+    assert allowed and results["cedar"] == {"decision": "exempt", "policy_id": "", "policies": []}
     assert not await may(world, DEVELOPER, Op.READ, "database/data/dev/app")
 
 
@@ -215,7 +249,25 @@ async def test_a_decision_is_remembered_for_one_caller_and_until_something_chang
     assert decided == ["bob", "eve", "bob", "bob"]
 
 
-# --- TTLs and leases
+async def test_what_cedar_says_is_remembered_although_the_fields_of_a_write_differ(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    await world.policy("p", **{"database/data/dev/*": ["update"]})
+    await cedar(world, 'forbid(principal, action == Action::"write", resource) when { context.mfa };')
+    await world.space.refresh()
+    policies = await world.space.cedar.store.policies()
+    decided: list[str] = []
+    decide = policies.decide
+    monkeypatch.setattr(policies, "decide", lambda *asked: decided.append(asked[1]) or decide(*asked))
+    caller = Caller(accessor="a", policies=("p",))
+    for value in ("1", "2"):
+        assert await may(world, caller, Op.UPDATE, "database/data/dev/app", data={"data": {"a": value}})
+    assert decided == ["write"]
+    with_mfa = Caller(accessor="a", policies=("p",), mfa=("totp",))
+    assert not await may(world, with_mfa, Op.UPDATE, "database/data/dev/app", data={"data": {"a": "3"}})
+
+
+# --- the mode
 
 
 async def test_the_mode_is_either_or_both(world: World):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from identity_world import People, people
+from unit.core.creds_engine import Creds
 from unit.policy.cedar.cedar_world import EXAMPLES
 
 
@@ -48,6 +49,19 @@ async def test_the_published_examples_with_a_real_group(world: People):
     assert not await reads(world, token, "database/data/prod/app")
     await world.ok("DELETE", f"identity/group/id/{group}")
     assert not await reads(world, token)
+
+
+async def test_the_published_example_of_the_pipeline_with_a_real_role(world: People):
+    world.made.kinds.engines["database"] = Creds
+    await world.ok("POST", "sys/mounts/db", {"type": "database"})
+    await world.ok("POST", "sys/remount", {"from": "database", "to": "kept"})
+    await world.ok("POST", "sys/mounts/database/dynamic", {"type": "database"})
+    await cedar(world, EXAMPLES)
+    token = await role(world, "github-actions")
+    assert (await world.ok("GET", "database/dynamic/creds/3600", token=token))["lease_duration"] == 3600
+    assert await world.status("GET", "database/dynamic/creds/3601", token=token) == 403
+    assert await world.status("GET", "db/creds/3600", token=token) == 403  # not under database/dynamic
+    assert await world.status("GET", "database/dynamic/creds/3600", token=await role(world, "other")) == 403
 
 
 async def test_a_forbid_about_a_group_beats_the_acl(world: People):

@@ -97,7 +97,7 @@ async def test_a_full_quota_refuses_leases_until_one_has_ended(world: World) -> 
     answer = await world.raw("GET", "loans/lend/x")
     assert answer.status == 429 and b"Retry-After: 1\r\n" in answer.headers
     assert await world.refused("GET", "loans/lend/x") == (429, OVER.format("loans/lend/x"))
-    (lease, _) = [f"loans/lend/book/{name}" for name in await world.space.leases.list("loans/lend/book/")]
+    (lease, _) = [f"loans/lend/book/{name}" for name in await world.space.leases.names("loans/lend/book/")]
     await world.ok("PUT", "sys/leases/revoke", {"lease_id": lease})
     assert await lend(world) == 429, "counted again after a second"
     world.clock.tick(1)
@@ -114,7 +114,7 @@ async def test_what_the_engine_did_for_a_refused_lease_is_undone(world: World) -
     assert [await lend(world, "a"), await lend(world, "b")] == [200, 200]
     await restart(world)  # it does not know any more what gives leases
     assert await lend(world, "c") == 429 and Loans.revoked == ["c"]
-    assert await world.space.leases.list("loans/lend/c/") == []
+    assert await world.space.leases.names("loans/lend/c/") == []
     await restart(world)
     Loans.stuck = True
     assert await lend(world, "d") == 429

@@ -73,7 +73,7 @@ async def leftovers(world: World, nsid: str) -> list[str]:
         for prefix in (f"ns/{nsid}/", "core/namespace/", layout.child_prefix("root"))
         for key in await world.stored(prefix)
     ]
-    return found + await world.stored("ns/root/lease/exp/") + await world.stored("ns/root/token/revoking/")
+    return found + await world.stored("ns/root/lease/due/") + await world.stored("ns/root/token/revoking/")
 
 
 async def test_nothing_is_left_of_a_namespace() -> None:
@@ -165,3 +165,18 @@ async def test_leases_that_a_token_from_above_holds_end_with_it() -> None:
     await world.ok("POST", "auth/token/revoke", {"token": token})
     assert Lender.taken == ["far"] and await world.stored("ns/root/token/abroad/") != []
     assert await world.status("POST", "sys/leases/lookup", {"lease_id": lease}, **NS1) == 400
+
+
+async def test_what_identity_left_half_done_in_a_namespace_is_finished_by_the_tidying() -> None:
+    store = Fragile()
+    world, nsid = await furnished(store)
+    for kind in ("entity", "group"):
+        await world.ok("POST", f"identity/{kind}", {"name": "x"}, **NS1)
+        store.left = 1
+        assert await world.status("DELETE", f"identity/{kind}/name/x", **NS1) == 500
+        store.left = -1
+    assert len(await world.stored(f"ns/{nsid}/identity/leaving/")) == 2
+    other = await world.other()
+    while await other.core.tidy():
+        pass
+    assert await world.stored(f"ns/{nsid}/identity/") == [] and await world.stored(layout.UNFINISHED) == []

@@ -196,7 +196,7 @@ async def test_tokens_of_a_namespace_expire_without_anybody_opening_it(world: Wo
     world.clock.tick(61)
     while await other.core.tidy():
         pass
-    assert await world.stored(f"ns/{nsid}/token/id/") == [] and await world.stored("ns/root/lease/exp/") == []
+    assert await world.stored(f"ns/{nsid}/token/id/") == [] and await world.stored("ns/root/lease/due/") == []
 
 
 async def test_unsealing_opens_no_namespace_and_few_stay_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

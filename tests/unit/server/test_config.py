@@ -163,6 +163,14 @@ def test_unknown_keys_warn(tmp_path: Path) -> None:
     assert "line 3" in config.warnings[0] and "canary" not in repr(config.warnings)
 
 
+def test_the_header_with_a_clients_certificate(tmp_path: Path) -> None:
+    text = 'storage "inmem" {}\nlistener "tcp" { tls_disable = true\n x_forwarded_for_authorized_addrs = "10.0.0.1"\n'
+    config = read(tmp_path, text + 'x_forwarded_for_client_cert_header = "X-C"\n}')
+    assert config.listeners[0].proxies().certificate_header == "x-c" and not config.warnings
+    more = 'x_forwarded_for_client_cert_header = "X-C"\nx_forwarded_for_client_cert_header_decoders = "url, DER"\n}'
+    assert read(tmp_path, text + more).listeners[0].proxies().certificate_decoders == ("URL", "DER")
+
+
 GOOD = 'storage "inmem" {}\nlistener "tcp" { tls_disable = true }\n'
 
 
@@ -180,6 +188,13 @@ GOOD = 'storage "inmem" {}\nlistener "tcp" { tls_disable = true }\n'
         ('storage "inmem" {}\nlistener "tcp" { tls_disable = true\n max_request_size = "x" }', "line 3: listener"),
         ('storage "inmem" {}\nlistener "unix" { address = "/s" socket_mode = "9" }', "octal"),
         ('storage "inmem" {}\nlistener "tcp" { tls_disable = "maybe" }', "must be true or false"),
+        ('storage "inmem" {}\nlistener "tcp" { tls_disable = true\n x_forwarded_for_client_cert_header = "X-C" }',
+         "needs x_forwarded_for_authorized_addrs"),
+        (('storage "inmem" {}\nlistener "tcp" { tls_disable = true\n x_forwarded_for_authorized_addrs = "10.0.0.1"\n'
+         'x_forwarded_for_client_cert_header = "Authorization" }'), "has another meaning"),
+        (('storage "inmem" {}\nlistener "tcp" { tls_disable = true\n x_forwarded_for_authorized_addrs = "10.0.0.1"\n'
+         'x_forwarded_for_client_cert_header = "X-C"\n x_forwarded_for_client_cert_header_decoders = "ROT13" }'),
+         "are URL, BASE64 and DER"),
         (GOOD + 'default_lease_ttl = "800h"', "longer than max_lease_ttl"),
         (GOOD + 'max_lease_ttl = "soon"', "line 3: max_lease_ttl must be a duration"),
         (GOOD + 'log_level = "loud"', "log_level must be one of"),
@@ -202,7 +217,7 @@ def test_refused_with_its_place(tmp_path: Path, text: str, wanted: str) -> None:
     [
         ('audit "file" "x" { file_path = "/elsewhere/audit.log" }', 'audit device "x": file_path must lie inside'),
         ('audit "file" { path = "n" options { path = "../a" } }', 'audit device "n": file_path must name a file'),
-        ('audit "socket" "s" { address = "x" }', "no plug-in 'socket'"),
+        ('audit "pigeon" "s" { address = "x" }', "no plug-in 'pigeon'"),
         ('audit "file" "x" { file_path = "a" log_raw = true }', "log_raw is not supported"),
         ('audit "file" "x" { description = "no target" }', "file_path is required"),
         ('audit "file" "x" { file_path = "a" }', ""),

@@ -414,6 +414,8 @@ def test_audit_trouble_is_logged_once(tmp_path: Path) -> None:
                 return f"strongroom_audit_failures_total {wanted}\n" in s.ask("GET", "metrics")[1]
 
             until(counted, what="both workers have counted")
+            of_device = f'strongroom_audit_device_failures_total{{device="file"}} {2 * number}\n'
+            assert of_device in s.ask("GET", "metrics")[1]
         err = s.stop()[2]
     assert err.count("an audit device takes no records") == 2, "one line of each worker"
 

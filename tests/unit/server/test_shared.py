@@ -272,3 +272,11 @@ async def test_what_the_owner_never_answered_is_refused_and_recorded_here() -> N
         await Worker._ask(worker, None, node, small)
     assert [type(request.fault) for request in recorded] == [TooLarge, Unavailable, Unavailable]
     assert all(request.body == b"" for request in recorded)
+
+
+def test_audit_devices_are_counted_apart() -> None:
+    paths = [f"d{n}/" for n in range(b.DEVICES)]
+    slots = b.device_slots(paths)
+    assert sorted(slots.values()) == list(range(b.DEVICES)), "each has a place of its own"
+    assert b.device_slots(reversed(paths)) == slots
+    assert len(b.device_slots([*paths, "one-more/"])) == b.DEVICES + 1

@@ -167,7 +167,7 @@ def test_forms_of_an_audit_device(form: Any, tmp_path: Path) -> None:
     vault.write("secret/a", {"x": "canary-value"})
     vault.read("secret/a")
     vault.close()
-    records = [json.loads(line) for line in log.read_text().splitlines()]
+    records = [line for line in map(json.loads, log.read_text().splitlines()) if line["type"] != "checkpoint"]
     paths = [record["request"]["path"] for record in records]
     assert {"sys/init", "sys/unseal", "sys/mounts/secret", "secret/a"} <= set(paths)
     assert len(records) % 2 == 0

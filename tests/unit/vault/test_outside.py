@@ -4,14 +4,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from oidc_provider import MockProvider
 from outside_peer import Answer, Asked, Authority, Peer
 from strongroom.errors import BadRequest, Unreachable
 from strongroom.sdk.engine import run_inline
 from strongroom.sdk.outside import nowhere
+from strongroom.server.config import load
 from strongroom.vault.config import read_config
 from strongroom.vault.embedded import AsyncVault, Vault
 from strongroom.vault.outside import Outside, check_hosts, public
@@ -274,3 +278,41 @@ async def test_an_engine_of_the_async_vault_reaches_out(peer: Peer, monkeypatch:
 async def test_a_vault_without_an_outside_says_so() -> None:
     with pytest.raises(Unreachable, match="reaches nothing"):
         await nowhere("GET", "http://127.0.0.1/")
+
+
+def test_the_servers_setting_comes_from_file_and_environment(tmp_path: Path) -> None:
+    file = tmp_path / "server.hcl"
+    file.write_text(
+        'storage "inmem" {}\nlistener "tcp" { tls_disable = true }\n'
+        'allowed_private_hosts = ["*.corp.example", "10.0.0.0/8"]\n'
+    )
+    assert load([str(file)], {}).allowed_private_hosts == ("*.corp.example", "10.0.0.0/8")
+    environ = {"STRONGROOM_ALLOWED_PRIVATE_HOSTS": "localhost,idp.corp.example"}
+    assert load([str(file)], environ).allowed_private_hosts == ("localhost", "idp.corp.example")
+    with pytest.raises(BadRequest, match="allowed_private_hosts"):
+        load([str(file)], {"STRONGROOM_ALLOWED_PRIVATE_HOSTS": "http://x"})
+
+
+def test_logins_by_a_providers_keys_in_the_sync_vault() -> None:
+    """Discovery, a login, a rotation and a login in the browser, without an event loop."""
+    with MockProvider() as provider, Vault({"memory": {}}) as vault:
+        made = vault.init()
+        for share in made.keys[:3]:
+            vault.unseal(share)
+        vault.set_token(made.root_token)
+        vault.write("sys/auth/jwt", {"type": "jwt"})
+        config = {"oidc_discovery_url": provider.url, "oidc_client_id": "client", "oidc_client_secret": "s3cret+"}
+        vault.write("auth/jwt/config", config)
+        vault.write("auth/jwt/role/r", {"role_type": "jwt", "user_claim": "sub", "bound_audiences": "vault"})
+        vault.write("auth/jwt/role/web", {"user_claim": "sub", "allowed_redirect_uris": "http://localhost:1/cb"})
+        vault.set_token("")
+        for kid in ("one", "two"):
+            answer = vault.write("auth/jwt/login", {"role": "r", "jwt": provider.token()})
+            assert answer.auth is not None and answer.auth.client_token
+            provider.rotate("two")
+        begun = vault.write("auth/jwt/oidc/auth_url", {"role": "web", "redirect_uri": "http://localhost:1/cb"})
+        url = str((begun.data or {})["auth_url"])
+        back = {"state": parse_qs(urlsplit(url).query)["state"][0], "code": provider.authorize(url)}
+        answer = vault.read("auth/jwt/oidc/callback", back)
+        assert answer is not None and answer.auth is not None and answer.auth.client_token
+    assert vault._loop is None

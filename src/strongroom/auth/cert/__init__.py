@@ -85,10 +85,6 @@ class Cert:
         """As ``Login.renewed``."""
         return await self._login.renewed(auth, request)
 
-    async def client_trust(self) -> Sequence[bytes]:
-        """The certificates of all roles."""
-        return await self._store.trust()
-
     # -- roles
 
     async def _role_exists(self, call: Call) -> bool:

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from strongroom.auth.cert.entries import Role
+from strongroom.sdk.patterns import fits_any, glob
 
 # Tags of ASN.1 character strings (X.680 section 8.4) and their codecs.
 _STRINGS = {0x0C: "utf-8", 0x12: "ascii", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1E: "utf-16-be"}
@@ -87,23 +88,6 @@ class Holder:
         return self.certificate.public_bytes(Encoding.DER)
 
 
-def glob(pattern: str, text: str) -> bool:
-    """Whether ``text`` fits ``pattern``, where ``*`` stands for any characters, also none. Linear in both."""
-    first, *rest = pattern.split("*")
-    if not rest:
-        return text == pattern
-    if not text.startswith(first):
-        return False
-    at = len(first)
-    *middle, last = rest
-    for part in middle:
-        found = text.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return len(text) - at >= len(last) and text.endswith(last)
-
-
 def asn1_text(value: bytes) -> str | None:
     """The text of a DER character string (X.690 section 8.23) that is all of ``value``; None for anything else."""
     if len(value) < 2 or value[0] not in _STRINGS:
@@ -121,4 +105,4 @@ def asn1_text(value: bytes) -> str | None:
 
 
 def _any_of(patterns: Sequence[str], names: Sequence[str]) -> bool:
-    return not patterns or any(glob(pattern, name) for pattern in patterns for name in names)
+    return not patterns or fits_any(patterns, names)

@@ -7,6 +7,7 @@ import datetime
 import enum
 import hmac
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,7 +19,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from strongroom.auth.cert.chains import Chain
 from strongroom.auth.cert.entries import Role, read_pem
-from strongroom.errors import Unreachable
+from strongroom.errors import VaultError
 from strongroom.sdk.engine import Mount
 
 _SKEW = 300  # seconds that a responder's clock may be ahead
@@ -163,14 +164,24 @@ def _places(certificate: x509.Certificate) -> list[str]:
         for one in access
         if one.access_method == AuthorityInformationAccessOID.OCSP
         and isinstance(one.access_location, x509.UniformResourceIdentifier)
-        and one.access_location.value.startswith(("http://", "https://"))
+        and _by_name(one.access_location.value)
     ]
+
+
+def _by_name(url: str) -> bool:
+    """Whether a certificate may send us to ``url``: only by a name, whose addresses are judged, never by an address."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and ":" not in host and any(c.isalpha() for c in host.rpartition(".")[2])
 
 
 async def _ask(mount: Mount, place: str, body: bytes) -> bytes | None:
     headers = {"content-type": "application/ocsp-request", "accept": "application/ocsp-response"}
     try:
         got = await mount.fetch("POST", place, headers=headers, body=body, seconds=_SECONDS, limit=_LIMIT)
-    except Unreachable:
+    except VaultError:
         return None
     return got.body if got.status == 200 else None

@@ -74,13 +74,12 @@ class Store:
             entry = await self._storage.get(key)
             old = None if entry is None else msgspec.json.decode(entry.value, type=Role)
             made = change(old or Role(uid=os.urandom(8).hex()))
-            write = Write(key, msgspec.json.encode(made))
             known = {key: entry.revision if entry else 0}
             try:
                 if old is not None and old.certificate == made.certificate:
-                    await self._storage.commit([write], expect=known)
+                    await self._storage.commit([Write(key, msgspec.json.encode(made))], expect=known)
                 else:
-                    await self._publish(write, known)
+                    await self._publish(name, made, known)
             except Conflict:
                 continue
             return made
@@ -89,7 +88,7 @@ class Store:
     async def delete_role(self, name: str) -> None:
         """Remove the role ``name``, which need not be there. Doors hear of it."""
         if await self._storage.get(f"certs/{name}") is not None:
-            await self._publish(Write(f"certs/{name}", None), {})
+            await self._publish(name, None, {})
 
     async def crls(self) -> dict[str, tuple[Crl, int]]:
         """All revocation lists by name, with the revisions of their entries; without the lists themselves."""
@@ -131,12 +130,11 @@ class Store:
             after = page[-1]
         return names
 
-    async def trust(self) -> list[bytes]:
-        """The certificates of all roles, DER."""
-        return [one for role in (await self.roles()).values() for one in der(role.certificate, "certificate")]
-
-    async def _publish(self, write: Write, expect: dict[str, int]) -> None:
+    async def _publish(self, name: str, role: Role | None, expect: dict[str, int]) -> None:
+        """Store the role, or remove it, and what it trusts with it."""
+        write = Write(f"certs/{name}", None if role is None else msgspec.json.encode(role))
         if self._mount.publish is None:
             await self._storage.commit([write], expect=expect)
         else:
-            await self._mount.publish([write], expect)
+            trusted = () if role is None else der(role.certificate, "certificate")
+            await self._mount.publish([write], expect, {name: trusted})

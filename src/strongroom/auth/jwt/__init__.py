@@ -74,6 +74,8 @@ class Jwt:
         config = made(args)
         writes = [Write("config", msgspec.json.encode(config)), Write("keyset", None)]
         warnings: tuple[str, ...] = ()
+        if config.provider_config:
+            warnings = ("provider_config is kept, but nothing follows from it",)
         if config.asks:
             try:
                 writes[1] = Write("keyset", msgspec.msgpack.encode(await self._provider.first(config)))
@@ -81,6 +83,6 @@ class Jwt:
                 if not args.skip_jwks_validation:
                     what = "oidc discovery" if config.oidc_discovery_url else "jwks"
                     raise BadRequest(f"error checking {what} URL: {error}") from error
-                warnings = (f"the provider was not checked: {error}",)
+                warnings = (*warnings, f"the provider was not checked: {error}")
         await self._mount.storage.commit(writes)
         return Response(warnings=warnings)

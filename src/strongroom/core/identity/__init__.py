@@ -27,17 +27,15 @@ class Identity:
     ) -> None:
         self.store = IdentityStore(storage, namespace, hash_text, now)
         self.views = Views(self.store, mount_of)
+        self.store.on_change = self.views.forget
         self.logins = Logins(self.store)
+        self.known = self.views.known  # asked for every request
         self.membership = Membership(self.store)
         self.removal = Removal(self.store)
 
     async def forget(self) -> None:
         """The namespace's epoch moved."""
         self.views.forget()
-
-    def known(self, caller: Caller) -> Caller | None:
-        """See ``Views.known``."""
-        return self.views.known(caller)
 
     async def caller(self, caller: Caller, *, keep: bool = True) -> Caller | None:
         """See ``Views.caller``."""

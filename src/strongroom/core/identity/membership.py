@@ -1,11 +1,14 @@
 """Who is in which group: pairs of keys, changed in commits of bounded size. No group is ever above itself."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from strongroom.core.identity.store import IdentityStore
 from strongroom.errors import BadRequest
 from strongroom.sdk.storage import Write
 
+T = TypeVar("T")
 _PAGE = 25  # memberships of one commit, each of them two writes
 MAX_ABOVE = 10_000  # groups that a group may be in, at any distance
 
@@ -58,41 +61,43 @@ class Membership:
 
     async def take(self, group_id: str, *, entities: set[str] | None, groups: set[str] | None) -> None:
         """Remove the members that are not among those; None leaves that kind alone."""
-        while await self._gone(group_id, entities, groups):
-            await self._store.change(lambda _expect: self._gone(group_id, entities, groups))
-
-    async def _gone(self, group_id: str, entities: set[str] | None, groups: set[str] | None) -> list[Write]:
         store = self._store
-        writes: list[Write] = []
         if entities is not None:
-            leaving = sorted({*await self.entities(group_id)} - entities)[:_PAGE]
-            writes = [w for entity in leaving for w in store.member_writes(group_id, entity, here=False)]
-        if groups is not None and not writes:
-            leaving = sorted({*await self.groups(group_id)} - groups)[:_PAGE]
-            writes = [w for child in leaving for w in store.parent_writes(group_id, child, here=False)]
-        return writes
+            gone = sorted({*await self.entities(group_id)} - entities)
+            await self._put([store.member_writes(group_id, entity, here=False) for entity in gone])
+        if groups is not None:
+            gone = sorted({*await self.groups(group_id)} - groups)
+            await self._put([store.parent_writes(group_id, child, here=False) for child in gone])
 
     async def give(self, group_id: str, *, entities: set[str] | None, groups: set[str] | None) -> None:
         """Add the members among those that are not in yet. Raises BadRequest as the checks do."""
+        store = self._store
+        if entities:
+            new = sorted(entities - {*await self.entities(group_id)})
+            for part in _parts(new):
+                writes = [store.member_writes(group_id, entity, here=True) for entity in part]
+                await self._put(writes, functools.partial(self.check_entities, part), group_id)
+        if groups:
+            new = sorted(groups - {*await self.groups(group_id)})
+            for part in _parts(new):
+                writes = [store.parent_writes(group_id, child, here=True) for child in part]
+                await self._put(writes, functools.partial(self.check_groups, group_id, part), group_id)
 
-        async def make(_expect: dict[str, int]) -> list[Write]:
-            if await self._store.group(group_id) is None:
-                raise BadRequest("the group is gone")
-            return await self._missing(group_id, entities, groups, check=True)
+    async def _put(
+        self, pairs: list[list[Write]], check: Callable[[], Awaitable[None]] | None = None, group_id: str = ""
+    ) -> None:
+        """Commit ``pairs`` in parts; ``check`` and that the group stands hold at the moment of the commit."""
+        for part in _parts(pairs):
 
-        while await self._missing(group_id, entities, groups):
+            async def make(_expect: dict[str, int], part: Sequence[list[Write]] = part) -> list[Write]:
+                if check is not None:
+                    if await self._store.group(group_id) is None:
+                        raise BadRequest("the group is gone")
+                    await check()
+                return [write for pair in part for write in pair]
+
             await self._store.change(make)
 
-    async def _missing(
-        self, group_id: str, entities: set[str] | None, groups: set[str] | None, *, check: bool = False
-    ) -> list[Write]:
-        store = self._store
-        joining = sorted((entities or set()) - {*await self.entities(group_id)})[:_PAGE] if entities else []
-        if joining:
-            if check:
-                await self.check_entities(joining)
-            return [w for entity in joining for w in store.member_writes(group_id, entity, here=True)]
-        joining = sorted((groups or set()) - {*await self.groups(group_id)})[:_PAGE] if groups else []
-        if joining and check:
-            await self.check_groups(group_id, joining)
-        return [w for child in joining for w in store.parent_writes(group_id, child, here=True)]
+
+def _parts(items: Sequence[T]) -> list[Sequence[T]]:
+    return [items[start : start + _PAGE] for start in range(0, len(items), _PAGE)]

@@ -125,7 +125,7 @@ class MergeRoutes(Parts):
             Write(store.keys.entity + old.id, None),
             Write(store.keys.entity_name + index_of(old.name), None),
             Write(store.keys.merged + old.id, to.id.encode()),
-            Write(f"{store.keys.leaving}entity-{old.id}", msgspec.msgpack.encode(old)),
+            *store.leaves(f"entity-{old.id}", msgspec.msgpack.encode(old)),
             *store.entity_writes(to),
         ]
         return writes, True

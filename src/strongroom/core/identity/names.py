@@ -16,12 +16,14 @@ def check_name(name: str, what: str) -> str:
     """``name`` if it may be the name of an entity or group.
 
     Raises:
-        BadRequest: too long, with outer blanks, control or invisible characters, or not in normal form C.
+        BadRequest: too long, outer blanks, control or invisible characters, a leading slash, not in normal form C.
     """
     if len(name) > MAX_NAME:
         raise BadRequest(f"the {what} name is longer than {MAX_NAME} characters")
     if name != name.strip() or any(unicodedata.category(c)[0] == "C" for c in name):
         raise BadRequest(f"the {what} name holds outer blanks or control characters")
+    if name.startswith("/"):  # Cedar policies know those of other namespaces by such names
+        raise BadRequest(f"the {what} name starts with a slash")
     if not unicodedata.is_normalized("NFC", name):
         raise BadRequest(f"the {what} name is not in Unicode normal form C")
     return name

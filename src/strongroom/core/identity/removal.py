@@ -33,7 +33,7 @@ class Removal:
             return [
                 Write(store.keys.entity + entity.id, None),
                 Write(store.keys.entity_name + index_of(entity.name), None),
-                Write(f"{store.keys.leaving}entity-{entity.id}", msgspec.msgpack.encode(entity)),
+                *store.leaves(f"entity-{entity.id}", msgspec.msgpack.encode(entity)),
             ]
 
         await store.change(make)
@@ -86,7 +86,7 @@ class Removal:
             writes = [
                 Write(store.keys.group + group.id, None),
                 Write(store.keys.group_name + index_of(group.name), None),
-                Write(f"{store.keys.leaving}group-{group.id}", b"1"),
+                *store.leaves(f"group-{group.id}"),
             ]
             return writes + (store.group_alias_gone(group.alias) if group.alias else [])
 

@@ -19,6 +19,7 @@ from strongroom.core.identity.records import (
     pair_of,
 )
 from strongroom.errors import Conflict
+from strongroom.sdk.request import ROOT_NAMESPACE
 from strongroom.sdk.storage import Write
 
 MAX_WRITES = 60  # of the 64 of a commit; the epoch takes one
@@ -32,6 +33,14 @@ class IdentityStore:
         self.storage, self.namespace, self.now = storage, namespace, now
         self.keys = Keys(layout.identity_prefix(namespace))
         self._hash = hash_text
+        self.on_change: Callable[[], None] = _nothing  # told at once; other processes see the epoch
+
+    def leaves(self, what: str, value: bytes = b"1") -> list[Write]:
+        """The note that ``what`` ("entity-<id>") is gone and its rest is to be removed, where the tidying finds it."""
+        note = Write(self.keys.leaving + what, value)
+        if self.namespace == ROOT_NAMESPACE:
+            return [note]
+        return [note, Write(layout.UNFINISHED + self.namespace, b"1")]
 
     # -- read ----------------------------------------------------------------------------------------------------
 
@@ -148,6 +157,7 @@ class IdentityStore:
 
         with contextlib.suppress(_NothingToDo):
             await commit_with_epoch(self.storage, self.namespace, writes, before=before, expect=expect)
+            self.on_change()
 
     async def claim(self, key: str, writes: Sequence[Write]) -> bool:
         """Commit what nobody can depend on yet, if ``key`` is free. False if it is taken."""
@@ -216,6 +226,10 @@ class IdentityStore:
             Write(f"{self.keys.parent_up}{group_id}/{parent_id}", value),
             Write(f"{self.keys.parent_down}{parent_id}/{group_id}", value),
         ]
+
+
+def _nothing() -> None:
+    """Nobody keeps anything."""
 
 
 class _NothingToDo(Exception):

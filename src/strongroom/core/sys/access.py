@@ -66,7 +66,7 @@ class RemountRoutes:
         if old.path.startswith("auth/") != new.startswith("auth/"):
             raise BadRequest(f'cannot remount "{old.path}" to "{new}": one is an auth mount, the other is not')
         await space.mounts.replace(old.path, lambda entry: msgspec.structs.replace(entry, path=new))
-        await space.revoke_prefix(old.path)
+        await space.ending.revoke_prefix(old.path)
         migration = new_uuid()
         done = {"source_mount": old.path, "target_mount": new, "status": "success"}
         await space.remember_migration(migration, done, keep=_MAX_REMEMBERED)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from strongroom.core.core import Core
 
 
+_HIDDEN = frozenset({"password"})  # options that are shown to nobody
+
+
 class DeviceArgs(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     type: Text = Text("")
@@ -62,7 +65,7 @@ class AuditRoutes:
                 "path": path,
                 "type": entry.type,
                 "description": entry.description,
-                "options": dict(entry.options),
+                "options": {name: text for name, text in entry.options.items() if name not in _HIDDEN},
                 "local": entry.local,
             }
             for path, entry in self._core.audit.devices().items()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class CedarArgs(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     policy: Text = Text("")
+    tests: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 class CedarRoutes:
@@ -53,13 +54,15 @@ class CedarRoutes:
         stored = await self._store(call).get(args.name)
         if stored is None:
             raise NotFound
-        return Response(data={"name": args.name, "policy": stored.text})
+        data = {"name": args.name, "policy": stored.text}
+        return Response(data={**data, "tests": stored.tests} if stored.tests else data)
 
     async def write(self, call: Call, args: CedarArgs) -> Response:
         text = str(args.policy)
         if not text.strip():
             raise BadRequest("'policy' parameter not supplied or empty")
-        await self._store(call).put(args.name, text, self._core.now())
+        tests = None if args.tests is msgspec.UNSET else str(args.tests)
+        await self._store(call).put(args.name, text, self._core.now(), tests=tests)
         return Response()
 
     async def delete(self, call: Call, args: CedarArgs) -> Response:

@@ -125,7 +125,7 @@ class HostRoutes:
         hidden = ("system", "identity", "cubbyhole", "token")
         return {
             "auth": sorted(name for name in self._core.kinds.auth if name not in hidden),
-            "database": [],
+            "database": list(self._core.databases.kinds()),
             "secret": sorted(name for name in self._core.kinds.engines if name not in hidden),
         }
 

@@ -6,10 +6,9 @@ import msgspec
 
 from strongroom.core.clock import rfc3339
 from strongroom.core.lease_entry import LeaseEntry
-from strongroom.core.leases import Failures
 from strongroom.core.namespace import Namespace
 from strongroom.core.token_engine import renew
-from strongroom.errors import BadRequest, NotFound
+from strongroom.errors import BadRequest, NotFound, VaultError
 from strongroom.sdk.engine import Call, NoArgs, Route
 from strongroom.sdk.fields import Duration, Flag, Text
 from strongroom.sdk.request import Op, Response
@@ -18,11 +17,20 @@ if TYPE_CHECKING:
     from strongroom.core.core import Core
 
 
+_LISTED = 10_000  # irrevocable leases in one answer, unless asked for more
+
+
 class LeaseArgs(msgspec.Struct, frozen=True, kw_only=True):
     lease_id: Text = Text("")
     url_lease_id: Text = Text("")
     increment: Duration = Duration(0)
     sync: Flag = Flag(0)
+
+
+class StuckArgs(msgspec.Struct, frozen=True, kw_only=True):
+    type: Text = Text("")
+    limit: Text = Text("")
+    include_child_namespaces: Flag = Flag(0)
 
 
 class PrefixArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +66,9 @@ class LeaseRoutes:
             add(head + "revoke-prefix/{prefix...}", self.prefix, PrefixArgs, "End all leases of a path.", sudo=True)
             add(head + "revoke/{url_lease_id...}", self.revoke, LeaseArgs, "End a lease and what it granted.")
         add("leases/tidy", self.tidy, NoArgs, "Remove what was left behind.", sudo=True)
-        routes.append(Route(pattern="leases/count", ops={Op.READ: self.count}, sudo=True, help="How many leases."))
-        routes.append(Route(pattern="leases", ops={Op.READ: self.irrevocable}, sudo=True, help="Irrevocable leases."))
+        stuck = "Leases whose end failed too often (type=irrevocable)."
+        for pattern, function in (("leases/count", self.count), ("leases", self.irrevocable)):
+            routes.append(Route(pattern=pattern, ops={Op.READ: function}, args=StuckArgs, sudo=True, help=stuck))
         return tuple(routes)
 
     def _space(self, call: Call) -> Namespace:
@@ -89,7 +98,7 @@ class LeaseRoutes:
 
     async def list(self, call: Call, args: PrefixArgs) -> Response:
         leases = self._space(call).leases
-        names = await leases.list(args.prefix, after=str(args.after), limit=max(1, min(args.limit, 10_000)))
+        names = await leases.names(args.prefix, after=str(args.after), limit=max(1, min(args.limit, 10_000)))
         if not names:
             raise NotFound
         return Response(data={"keys": names})
@@ -109,7 +118,7 @@ class LeaseRoutes:
             assert answer.auth is not None
             return Response(lease_id=lease_id, lease_duration=answer.auth.ttl, renewable=True, data={})
         lease = await space.leases.renew(lease_id, args.increment)
-        ttl = int(lease.expires - self._core.now())
+        ttl = round(lease.expires - lease.renewed)  # as granted, whatever time the commit took
         return Response(data={}, lease_id=lease_id, lease_duration=ttl, renewable=lease.renewable)
 
     async def revoke(self, call: Call, args: LeaseArgs) -> Response:
@@ -122,33 +131,77 @@ class LeaseRoutes:
             await space.end_token(found[0].token)
             await space.leases.forget(lease_id, found[0])  # also when its token was gone already
         elif found is not None:
-            await space.leases.revoke(lease_id)
+            try:
+                await space.leases.revoke(lease_id)
+            except VaultError:  # counted; the leader tries again
+                if args.sync:
+                    raise
         return Response()
 
     async def prefix(self, call: Call, args: PrefixArgs) -> Response:
-        await self._space(call).revoke_prefix(args.prefix.rstrip("/") + "/")
+        prefix = args.prefix.rstrip("/") + "/"
+        await self._space(call).ending.revoke_prefix(prefix, patient=not args.sync)
         return Response()
 
     async def force(self, call: Call, args: PrefixArgs) -> Response:
-        await self._space(call).revoke_prefix(args.prefix.rstrip("/") + "/", force=True)
+        await self._space(call).ending.revoke_prefix(args.prefix.rstrip("/") + "/", force=True)
         return Response()
 
     async def tidy(self, call: Call, args: NoArgs) -> Response:
-        while await self._space(call).tidy():
+        while await self._space(call).expiry.tidy():
             pass
         note = "Tidy operation successfully started. Any information from the operation will be printed to the logs."
         return Response(status=202, warnings=(note,))
 
-    async def count(self, call: Call, args: NoArgs) -> Response:
-        return Response(data={"lease_count": len(await self._stuck(call)), "counts": {}})
+    async def count(self, call: Call, args: StuckArgs) -> Response:
+        """Vault counts by the mount's accessor."""
+        space = self._asked(call, args)
+        counts: dict[str, int] = {}
+        after, total = "", 0
+        while True:
+            page, after = await space.leases.irrevocable(after=after)
+            for stuck in page:
+                accessor = _accessor(space, stuck.mount)
+                counts[accessor] = counts.get(accessor, 0) + 1
+                total += 1
+            if not after:
+                return Response(data={"lease_count": total, "counts": counts})
 
-    async def _stuck(self, call: Call) -> Failures:
+    def _asked(self, call: Call, args: StuckArgs) -> Namespace:
         """Only irrevocable leases are counted and listed, and only when asked for by that name."""
-        if str(call.request.data.get("type", "")).lower() != "irrevocable":
+        if args.type.lower() != "irrevocable":
             raise NotFound
-        return await self._space(call).leases.irrevocable()
+        return self._space(call)
 
-    async def irrevocable(self, call: Call, args: NoArgs) -> Response:
-        stuck = await self._stuck(call)
-        rows = [{"lease_id": lease_id, "error": error} for lease_id, error in stuck]
-        return Response(data={"lease_count": len(rows), "leases": rows})
+    async def irrevocable(self, call: Call, args: StuckArgs) -> Response:
+        space = self._asked(call, args)
+        limit = _limit(args.limit)
+        rows: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            page, after = await space.leases.irrevocable(after=after)
+            rows += [
+                {"lease_id": stuck.lease_id, "mount_id": _accessor(space, stuck.mount), "error": stuck.error}
+                for stuck in page
+            ]
+            if not after or len(rows) > limit:
+                break
+        more = (f"there are more than {limit} irrevocable leases; see the parameter limit",)
+        data = {"lease_count": len(rows[:limit]), "leases": rows[:limit]}
+        return Response(data=data, warnings=more if len(rows) > limit else ())
+
+
+def _accessor(space: Namespace, uuid: str) -> str:
+    entry = space.mounts.by_uuid(uuid)
+    return "mount-is-gone" if entry is None else entry.accessor
+
+
+def _limit(text: str) -> int:
+    """How many are listed: a number, or "none" for all. Raises BadRequest."""
+    if text == "none":
+        return 2**31
+    if not text:
+        return _LISTED
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) < 2**31):
+        raise BadRequest('limit must be a number or "none"')
+    return int(text)

@@ -1,6 +1,7 @@
 """The decision: the statements that can apply go to Cedar's engine, and what it says is put in the house's words."""
 
 import datetime
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -16,8 +17,7 @@ from strongroom.policy.cedar.policy import Statement, read
 from strongroom.policy.cedar.schema import WITH_TTL
 from strongroom.sdk.policy import Circumstances, Principal, Verdict
 
-_KEPT = 4096  # parsed entities and policy sets that are remembered
-_POLICY = re.compile(r"policy(\d+)")
+_KEPT = 4096  # cases and policy sets that are remembered
 _LOCAL = "127.0.0.1"  # of callers without an address: inside the process, or by a socket of this host
 _NOTHING = Verdict(lasting=True)
 
@@ -34,7 +34,7 @@ class CedarSet:
         self.index = Index(statements)
         self.read: dict[str, tuple[str, tuple[Statement, ...]]] = {}  # name -> text and statements; see ``build``
         self._sets: dict[tuple[int, ...], cedarpy.PolicySet] = {}
-        self._entities: dict[tuple[Principal, str], cedarpy.Entities] = {}
+        self._cases: dict[tuple[Principal, str, str], _Case] = {}
         self._refused = None
         if broken:
             errors = tuple(f"{name}: {why}" for name, why in sorted(broken.items()))
@@ -44,8 +44,12 @@ class CedarSet:
         """May ``principal`` do ``action`` on the secret ``path``? Never raises; whatever fails is an error of it."""
         if self._refused is not None:
             return self._refused
-        numbers = self.index.find(principal, action, path)
-        if not numbers:
+        case = self._cases.get((principal, action, path))
+        if case is None:
+            if len(self._cases) >= _KEPT:
+                self._cases.clear()
+            case = self._cases[principal, action, path] = self._case(principal, action, path)
+        if not case.statements:
             return _NOTHING
         request = {
             "principal": {"type": principal.kind, "id": principal.name},
@@ -53,29 +57,36 @@ class CedarSet:
             "resource": {"type": SECRET, "id": path},
             "context": _context(context, action),
         }
-        statements = [self.index.statements[number] for number in numbers]
         try:
-            answer = cedarpy.is_authorized(request, self._set(numbers), self._entities_of(principal, path))
-            return _verdict(answer, statements)
+            return _verdict(cedarpy.is_authorized(request, case.policies, case.entities), case)
         except (ValueError, KeyError, OverflowError) as failed:
-            return Verdict(errors=(f"request: {failed}",))
+            return Verdict(effect="forbid", errors=(f"request: {failed}",))
 
-    def _set(self, numbers: tuple[int, ...]) -> cedarpy.PolicySet:
-        made = self._sets.get(numbers)
-        if made is None:
+    def _case(self, principal: Principal, action: str, path: str) -> "_Case":
+        numbers = self.index.find(principal, action, path)
+        statements = tuple(self.index.statements[number] for number in numbers)
+        if not statements:
+            return _NO_CASE
+        policies = self._sets.get(numbers)
+        if policies is None:
             if len(self._sets) >= _KEPT:
                 self._sets.clear()
-            text = "\n".join(self.index.statements[number].text for number in numbers)
-            made = self._sets[numbers] = cedarpy.PolicySet.from_str(text)
-        return made
+            text = "\n".join(statement.text for statement in statements)
+            policies = self._sets[numbers] = cedarpy.PolicySet.from_str(text)
+        lasting = all(statement.lasting for statement in statements)
+        return _Case(statements, policies, entities_of(principal, path), lasting)
 
-    def _entities_of(self, principal: Principal, path: str) -> cedarpy.Entities:
-        made = self._entities.get((principal, path))
-        if made is None:
-            if len(self._entities) >= _KEPT:
-                self._entities.clear()
-            made = self._entities[principal, path] = entities_of(principal, path)
-        return made
+
+class _Case(msgspec.Struct, frozen=True):
+    """Who asks for what: the statements that can apply and what the engine needs, parsed."""
+
+    statements: tuple[Statement, ...]
+    policies: Any
+    entities: Any
+    lasting: bool
+
+
+_NO_CASE = _Case((), None, None, True)
 
 
 def build(texts: Mapping[str, str], before: CedarSet | None = None) -> CedarSet:
@@ -119,6 +130,7 @@ def _typed(function: str, text: str) -> dict[str, dict[str, str]]:
     return {"__extn": {"fn": function, "arg": text}}
 
 
+@functools.lru_cache(maxsize=4096)
 def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text.partition("%")[0]))
@@ -126,22 +138,23 @@ def _address(text: str) -> str:
         return _LOCAL
 
 
-def _verdict(answer: cedarpy.AuthzResult, statements: list[Statement]) -> Verdict:
-    def named(text: str) -> str:
-        return _POLICY.sub(lambda found: statements[int(found[1])].id, text)
-
-    diagnostics = answer.diagnostics
-    errors = tuple(_named_first(text, statements) for text in diagnostics.errors)
-    deciding = tuple(dict.fromkeys(named(reason) for reason in diagnostics.reasons))
-    if answer.decision is cedarpy.Decision.NoDecision:
-        return Verdict(errors=errors or ("request: no decision",))
+def _verdict(answer: cedarpy.AuthzResult, case: _Case) -> Verdict:
+    statements, diagnostics = case.statements, answer.diagnostics
     allowed = answer.decision is cedarpy.Decision.Allow
+    deciding = tuple(dict.fromkeys(statements[int(reason.removeprefix("policy"))].id for reason in diagnostics.reasons))
+    failed = [_failure(text, statements) for text in diagnostics.errors]
+    if answer.decision is cedarpy.Decision.NoDecision and not failed:
+        failed = [("", "request: no decision")]
+    if failed:  # the engine leaves out what fails; here it denies, beside what forbids
+        forbidding = () if allowed else deciding
+        policies = tuple(dict.fromkeys([*forbidding, *(name for name, _ in failed if name)]))
+        errors = tuple(f"{name}: {why}" if name else why for name, why in failed)
+        return Verdict(effect="forbid", policies=policies, errors=errors, lasting=case.lasting)
     effect = "permit" if allowed else "forbid" if deciding else "none"
-    lasting = all(statement.lasting for statement in statements)
-    return Verdict(effect=effect, policies=deciding, errors=errors, lasting=lasting)
+    return Verdict(effect=effect, policies=deciding, lasting=case.lasting)
 
 
-def _named_first(text: str, statements: list[Statement]) -> str:
-    """``error while evaluating policy `policy3`: why`` -> ``id: why``."""
+def _failure(text: str, statements: tuple[Statement, ...]) -> tuple[str, str]:
+    """``error while evaluating policy `policy3`: why`` -> (id, why); the id is "" if no policy is named."""
     found = re.fullmatch(r"error while evaluating policy `policy(\d+)`: (.*)", text, re.DOTALL)
-    return text if found is None else f"{statements[int(found[1])].id}: {found[2]}"
+    return ("", text) if found is None else (statements[int(found[1])].id, found[2])

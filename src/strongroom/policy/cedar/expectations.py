@@ -131,7 +131,7 @@ def ask(policies: CedarSet, test: Expectation) -> Verdict:
 
 
 def _outcome(test: Expectation, verdict: Verdict) -> Outcome:
-    allowed = verdict.effect == "permit" and not verdict.forbids
+    allowed = verdict.effect == "permit"
     wrong = ""
     if allowed is not (test.expect == "allow"):
         wrong = f"expected {test.expect}, but it is {said(verdict)}"

@@ -21,6 +21,14 @@ class CedarLanguage:
 
         check(name, text)
 
+    def unmet(self, name: str, text: str, tests: str) -> list[str]:
+        """The expectations ``tests`` that the policy alone does not meet, a sentence each. Raises BadRequest."""
+        from strongroom.policy.cedar.decide import build
+        from strongroom.policy.cedar.expectations import read_expectations, run
+
+        outcomes = run(build({name: text}), read_expectations(tests, "tests"))
+        return [f"{outcome.title}: {outcome.wrong}" for outcome in outcomes if outcome.wrong]
+
     def build(self, texts: Mapping[str, str], before: Any) -> Any:
         """The set of the stored policies ``texts``; what stands in ``before`` too is not parsed again."""
         _installed()

@@ -15,6 +15,7 @@ from strongroom.errors import BadRequest
 MAX_DEPTH = 32  # brackets within each other; the engine dies of some hundreds
 MAX_TOKENS = 2000  # of one statement, for chains of operators nest too
 MAX_STATEMENTS = 1000  # of one policy
+MAX_TEXT = 256 * 1024  # characters of one policy; the engine takes a second for some hundred thousand
 
 _TOKEN = re.compile(r'(\s+|//[^\n\r]*)|("(?:[^"\\]|\\.)*")|([A-Za-z_][A-Za-z0-9_]*)|([0-9]+)|(.)', re.DOTALL)
 _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
@@ -38,8 +39,10 @@ def cut(name: str, text: str) -> list[Piece]:
         text: Cedar.
 
     Raises:
-        BadRequest: a string without end, a statement without semicolon, too much nesting, too long, nothing at all.
+        BadRequest: too long, a string without end, a statement without semicolon, too much nesting, nothing at all.
     """
+    if len(text) > MAX_TEXT:
+        raise BadRequest(f"failed to parse policy: {name}: longer than {MAX_TEXT} characters")
     pieces: list[Piece] = []
     tokens: list[str] = []
     begin = line = depth = head_end = 0

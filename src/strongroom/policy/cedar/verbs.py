@@ -58,14 +58,10 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
     "database": {
         "config/{}": _SETTINGS,
         "config/": _SETTINGS,
-        "config": _SETTINGS,
         "roles/{}": _SETTINGS,
         "roles/": _SETTINGS,
-        "roles": _SETTINGS,
         "reset/{}": _all("manage", whole=True),
-        "reload/{}": _all("manage", whole=True),
         "creds/{}": _all("generate", whole=True),
-        "rotate-root/{}": _all("rotate", whole=True),
     },
     # Of sys/ only what is asked of an engine's lease: leases of tokens and all else follow ACL policies alone.
     "system": {

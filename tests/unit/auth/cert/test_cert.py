@@ -151,28 +151,27 @@ async def test_renewal() -> None:
 
 
 async def test_doors_hear_of_what_changes_the_trust_and_of_nothing_else() -> None:
-    told: list[list[str]] = []
+    told: list[tuple[list[str], dict[str, Any]]] = []
 
-    async def publish(writes: Any, expect: Any) -> None:
-        told.append([write.key for write in writes])
+    async def publish(writes: Any, expect: Any, trust: Any) -> None:
+        told.append(([write.key for write in writes], dict(trust)))
         await one.mount.storage.commit(writes, expect=expect)
 
-    one = door(publish=publish)
-    assert await one.engine.client_trust() == []
+    one, other = door(publish=publish), make("a")
     await one.write("certs/r", {"certificate": ROOT.pem})
     await one.write("certs/r", {"token_ttl": 5})
-    assert told == [["certs/r"]] and await one.engine.client_trust() == [ROOT.der]
-    await one.write("certs/r", {"certificate": make("a").pem})
+    assert told == [(["certs/r"], {"r": (ROOT.der,)})]
+    await one.write("certs/r", {"certificate": other.pem + ROOT.pem})
     await one.delete("certs/r")
     await one.delete("certs/r")
-    assert told == [["certs/r"]] * 3 and await one.engine.client_trust() == []
+    assert [trust for _, trust in told[1:]] == [{"r": (other.der, ROOT.der)}, {"r": ()}]
 
 
 async def test_a_change_that_meets_another_is_made_again() -> None:
     one = door()
     tries = 0
 
-    async def publish(writes: Any, expect: Any) -> None:
+    async def publish(writes: Any, expect: Any, trust: Any) -> None:
         nonlocal tries
         tries += 1
         if tries == 1:

@@ -1,11 +1,11 @@
-"""Names, units, extensions and patterns."""
+"""Names, units and extensions."""
 
 import pytest
 from cryptography import x509
 
 from certificates import make, text_extension
 from strongroom.auth.cert.entries import Role
-from strongroom.auth.cert.names import Holder, asn1_text, glob
+from strongroom.auth.cert.names import Holder, asn1_text
 
 SANS = [
     x509.DNSName("web.example"),
@@ -13,34 +13,6 @@ SANS = [
     x509.UniformResourceIdentifier("spiffe://prod/web"),
 ]
 MADE = make("web", sans=SANS, units=["eng", "ops"], extensions=[(text_extension("1.2.3.4", "blue"), False)])
-
-
-@pytest.mark.parametrize(
-    ("pattern", "text", "fits"),
-    [
-        ("a", "a", True),
-        ("a", "A", False),
-        ("*", "", True),
-        ("a*", "ab", True),
-        ("*b", "ab", True),
-        ("a*b", "a", False),
-        ("a*a", "a", False),
-        ("a*b*c", "axbxc", True),
-        ("a*b*c", "acb", False),
-        ("*.example", "x.example", True),
-        ("*.example", "x.example.evil", False),
-        ("a.c", "abc", False),
-        ("", "", True),
-        ("", "a", False),
-        ("a**b", "ab", True),
-    ],
-)
-def test_glob(pattern: str, text: str, fits: bool) -> None:
-    assert glob(pattern, text) is fits
-
-
-def test_glob_is_linear() -> None:
-    assert not glob("a*" * 500 + "b", "a" * 5000)  # a backtracking matcher would never end
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,15 @@ def test_a_responder_in_the_certificate_is_found_by_its_kind() -> None:
     from strongroom.auth.cert.ocsp import _places
 
     assert _places(WEB.certificate) == [ONE]
-    assert _places(make("x", extensions=[responder_at("ldap://x")]).certificate) == []
+    for url in (
+        "ldap://x",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http:///x",
+        "http://[",
+    ):
+        assert _places(make("x", extensions=[responder_at(url)]).certificate) == [], url
     issuers = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(ONE))
     assert _places(make("x", extensions=[(x509.AuthorityInformationAccess([issuers]), False)]).certificate) == []

@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.errors import BadRequest
 from strongroom.policy.cedar.policy import Scope, check, read
-from strongroom.policy.cedar.statements import MAX_DEPTH, MAX_STATEMENTS, MAX_TOKENS, cut
+from strongroom.policy.cedar.statements import MAX_DEPTH, MAX_STATEMENTS, MAX_TEXT, MAX_TOKENS, cut
 from unit.policy.cedar.cedar_world import EXAMPLES
 
 OPEN = "permit(principal, action, resource)"
@@ -87,6 +87,8 @@ def test_what_would_overflow_the_engine_is_refused_before_it():
         read("p", deep)
     with pytest.raises(BadRequest, match="tokens"):
         read("p", f"{OPEN} when {{ true{' && true' * MAX_TOKENS} }};")
+    with pytest.raises(BadRequest, match="longer than"):
+        read("p", f"{OPEN};" + " " * MAX_TEXT)
     with pytest.raises(BadRequest, match="statements"):
         read("p", f"{OPEN};" * (MAX_STATEMENTS + 2))
 
