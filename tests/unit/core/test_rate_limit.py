@@ -45,6 +45,7 @@ async def test_the_shapes_are_vault_s(world: World) -> None:
     shown = (await world.ok("GET", f"{path}/all"))["data"]
     assert (shown["rate"], shown["block_interval"], shown["interval"], shown["path"]) == (20.5, 60, 1, "")
     assert shown["inheritable"] is True
+    assert b'"rate":1,' in (await world.raw("GET", f"{path}/q")).body, "no fraction, as Go writes it"
     assert (await world.ok("LIST", path))["data"] == {"keys": ["all", "q"]}
     for name in ("all", "q", "q"):
         assert await world.status("DELETE", f"{path}/{name}") == 204
