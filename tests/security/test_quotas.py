@@ -119,6 +119,35 @@ async def test_sec_cve_2025_12044_a_request_over_its_limit_is_not_buffered(world
         assert (await expecting.answer())[0] == 429, "and nobody is asked to send it"
 
 
+async def test_sec_a6_a_quota_leaves_no_refused_request_out_of_the_record(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused with its body, and refused by its head alone: both have their two lines."""
+    recorded: list[tuple[str, str]] = []
+    trail = type(world.core.audit)
+    request, response = trail.request, trail.response
+
+    async def asked(self: Any, call: Any, refusal: Any) -> None:
+        recorded.append(("request", type(refusal).__name__))
+        await request(self, call, refusal)
+
+    async def told(self: Any, call: Any, outcome: Any) -> None:
+        recorded.append(("response", type(outcome).__name__))
+        await response(self, call, outcome)
+
+    monkeypatch.setattr(trail, "request", asked)
+    monkeypatch.setattr(trail, "response", told)
+    await limit(world, path="auth/userpass", rate=1)
+    async with door(world) as s:
+        assert await statuses(s, get(LOGIN, method="POST", body=BODY)) == [400]
+        recorded.clear()
+        assert await statuses(s, get(LOGIN, method="POST", body=BODY)) == [429]
+        early = await s.connect()
+        await early.say(f"POST /v1/{LOGIN} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
+        assert (await early.answer())[0] == 429
+    assert recorded == [("request", "QuotaExceeded"), ("response", "QuotaExceeded")] * 2
+
+
 async def test_sec_a6_a_quota_comes_before_tokens_storage_and_methods(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

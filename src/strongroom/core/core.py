@@ -274,7 +274,7 @@ class Core:
         space = self.spaces.get(request.namespace if caller is None else caller.namespace)
         if space is not None:
             below = request.namespace_path.removeprefix(space.path)
-            error.headers = {DENIAL: space.denials.seal(call, below)}
+            error.headers = {**error.headers, DENIAL: space.denials.seal(call, below)}
 
     def router(self, namespace: str) -> Router:
         """Today's router of a namespace; the sealed vault has sys/ alone."""

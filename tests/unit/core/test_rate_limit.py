@@ -45,6 +45,7 @@ async def test_the_shapes_are_vault_s(world: World) -> None:
     shown = (await world.ok("GET", f"{path}/all"))["data"]
     assert (shown["rate"], shown["block_interval"], shown["interval"], shown["path"]) == (20.5, 60, 1, "")
     assert shown["inheritable"] is True
+    assert b'"rate":1,' in (await world.raw("GET", f"{path}/q")).body, "no fraction, as Go writes it"
     assert (await world.ok("LIST", path))["data"] == {"keys": ["all", "q"]}
     for name in ("all", "q", "q"):
         assert await world.status("DELETE", f"{path}/{name}") == 204
@@ -127,6 +128,10 @@ async def test_the_headers(world: World) -> None:
     assert (await told("kv/a"))[2] == b"X-RateLimit-Reset: 6"
     assert (await told("kv/a"))[0] == b"Retry-After: 6" and (await told("kv/a"))[2] == b"X-RateLimit-Remaining: 0"
     assert await told("sys/mounts") == []
+    world.clock.tick(10)
+    denied = await world.raw("GET", "kv/a", token=await world.token(policies=["none"]))
+    assert denied.status == 403 and b"X-RateLimit-Remaining: 2" in denied.headers, "so does a 403"
+    assert b"X-Strongroom-Denial: " in denied.headers
 
 
 async def test_the_most_specific_limit_counts_alone(world: World) -> None:

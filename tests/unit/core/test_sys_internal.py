@@ -131,12 +131,19 @@ async def test_counters(world: World):
     assert (await world.ok("GET", "sys/internal/counters/entities"))["data"]["counters"] == {"entities": {"total": 0}}
 
 
+async def test_clients_are_not_counted_and_it_says_so(world: World):
+    assert (await world.ok("GET", "sys/internal/counters/config"))["data"]["enabled"] == "disable"
+    for path in ("activity", "activity/monthly"):
+        assert await world.http("GET", f"sys/internal/counters/{path}") == (204, None)
+
+
 async def test_the_inspections(world: World):
     for tag in ("root", "uuid", "accessor", "storage"):
         assert len((await world.ok("GET", f"sys/internal/inspect/router/{tag}"))["data"][tag]) == 7
     assert await world.status("GET", "sys/internal/inspect/router/x") == 400
-    shown = await world.ok("GET", "sys/internal/inspect/request")
-    assert shown["data"]["path"] == "sys/internal/inspect/request" and world.root not in str(shown)
+    for path in ("sys/internal/inspect/request", "sys/internal/inspect/request/root"):
+        shown = await world.ok("GET", path)
+        assert shown["data"]["path"] == path and world.root not in str(shown)
 
 
 def test_every_route_of_the_system_says_what_it_is():

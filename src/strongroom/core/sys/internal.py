@@ -57,7 +57,15 @@ class InternalRoutes:
             Route(pattern="internal/counters/tokens", ops={Op.READ: self.tokens}, help="How many tokens there are."),
             Route(pattern="internal/counters/entities", ops={Op.READ: self.entities}, help="How many entities."),
             Route(pattern="internal/counters/requests", ops={Op.READ: self.requests}, help="Counted elsewhere."),
+            Route(pattern="internal/counters/activity", ops={Op.READ: self.activity}, help="Clients are not counted."),
+            Route(
+                pattern="internal/counters/activity/monthly",
+                ops={Op.READ: self.activity},
+                help="Clients are not counted.",
+            ),
+            Route(pattern="internal/counters/config", ops={Op.READ: self.counting}, help="What is counted of clients."),
             Route(pattern="internal/inspect/request", sudo=True, ops={Op.READ: self.request}, help="This request."),
+            Route(pattern="internal/inspect/request/root", sudo=True, ops={Op.READ: self.request}, help="The same."),
             Route(pattern="internal/inspect/router/{kind}", sudo=True, ops={Op.READ: self.router}, help="The mounts."),
         )
 
@@ -149,6 +157,14 @@ class InternalRoutes:
 
     async def requests(self, call: Call, args: NoArgs) -> Response:
         return Response(data={"counters": None})
+
+    async def activity(self, call: Call, args: NoArgs) -> Response:
+        """Nothing, as Vault answers where no clients were counted."""
+        return Response()
+
+    async def counting(self, call: Call, args: NoArgs) -> Response:
+        data = {"default_report_months": 12, "enabled": "disable", "queries_available": False, "retention_months": 0}
+        return Response(data=data)
 
     async def request(self, call: Call, args: NoArgs) -> Response:
         """The request as it arrived here, for those who look for a proxy's doings. Never with a token."""

@@ -126,11 +126,11 @@ class QuotaRoutes:
         if quota is None:
             raise NotFound
         own = {
-            "rate": quota.rate,
+            "rate": _number(quota.rate),
             "interval": quota.interval,
             "block_interval": quota.block_interval,
             "group_by": quota.group_by,
-            "secondary_rate": quota.secondary_rate,
+            "secondary_rate": _number(quota.secondary_rate),
         }
         return Response(data={**_shown(quota, "rate-limit"), **own})
 
@@ -293,6 +293,11 @@ def _shown(quota: Quota, kind: str) -> dict[str, Any]:
         "role": quota.role,
         "inheritable": quota.inheritable,
     }
+
+
+def _number(rate: float) -> float | int:
+    """As Go writes it: without a fraction that is nothing."""
+    return int(rate) if rate.is_integer() else rate
 
 
 def _check_type(given: str, kind: str) -> None:
