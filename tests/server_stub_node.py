@@ -70,6 +70,12 @@ class StubNode:
     def attach(self, host: Any) -> None:
         self.host = host
 
+    def records_kept(self) -> bool:
+        return False
+
+    def release_records(self) -> bool:
+        return True
+
     def write_through(self, sock: socket.socket) -> None:
         sock.close()
 

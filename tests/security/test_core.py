@@ -341,10 +341,12 @@ async def test_sec_cve_2026_55776_no_parameter_breaks_a_route(world: World) -> N
                     status = await world.status(method, target, body, headers=MERGE if op is Op.PATCH else {})
                 except Exception as error:  # the door would answer 500
                     status = f"{type(error).__name__}: {error}"
+                if target.startswith("sys/quotas/"):  # or all that follows would be 429
+                    await world.status("DELETE", target)
                 if isinstance(status, str) or status in (500, 502):
                     broken.append(f"{method} {target} {str(body)[:80]} -> {status}")
     assert not broken, "\n".join(broken)
-    assert await world.alive(world.root)
+    assert await world.status("GET", "auth/token/lookup-self") == 200
 
 
 def routes(world: World) -> Iterator[tuple[str, Route]]:

@@ -66,6 +66,8 @@ def target_of(options: Mapping[str, str]) -> str:
 class FileSink:
     """One target as seen by one process. ``parts`` are the target's components below ``audit_dir``."""
 
+    gathers = True  # several records in one write are as good as each in one
+
     __slots__ = (
         "_audit_dir", "_each", "_failed", "_fd", "_folder", "_fsync", "_limit", "_lock", "_lost", "_offload", "_open",
         "_parts", "_room", "_synced", "_turn", "_written", "moved",

@@ -54,6 +54,11 @@ class Trail:
 
     def __init__(self, *, now: Callable[[], float], required: bool = False, rules: RulesFor | None = None) -> None:
         self._now, self.required, self._rules = now, required, rules
+        # A door that holds its answers until ``release`` may have the records of one turn handed over at once.
+        self.gathering = False
+        self.kept = False  # records wait for ``release``
+        self._at_stake = False  # of some of them no device has taken a copy at once
+        self._gathered: dict[Device, None] = {}  # devices that keep some
         self.devices: tuple[Device, ...] = ()  # replaced, never changed
 
     async def request(self, call: Call, refusal: BaseException | None) -> None:
@@ -98,20 +103,38 @@ class Trail:
         now, (shared, rules) = self._now(), noted
         if noted is _NOTHING and self._rules is not None:
             rules = self._rules(call)  # no device was there at the request
-        took = 0
+        took, kept = 0, False
         try:
             # Devices that were there at the request, though they may be gone now, and those that came since.
             late = [device for device in devices if device not in shared]
             for device in (*shared, *late) if late else shared:
                 part, before = shared.get(device) or (device.lines.who_and_what(call, rules), b"")
-                if device.take_response(device.lines.response(part, now, call, outcome, rules), now, before) and (
+                line = device.lines.response(part, now, call, outcome, rules)
+                if before and self.gathering and device.gathers:
+                    device.keep(before, line, now)
+                    kept = self.kept = True
+                    self._gathered[device] = None
+                elif device.take_response(line, now, before) and (
                     not device.syncs or not _may_wait(outcome) or await on_disk(device)
                 ):
                     took += 1
         finally:
             self._settle(call)
-        if not took:
+        if not took and not kept:
             raise AuditFailed("no audit device took the response record: the answer is withheld")
+        self._at_stake = self._at_stake or not took
+
+    def release(self) -> bool:
+        """Hand over the records that were kept; whether the answers of their calls may leave."""
+        if not self.kept:
+            return True
+        at_stake, gathered = self._at_stake, self._gathered
+        self.kept = self._at_stake = False
+        self._gathered = {}
+        taken = [device.settle() and not device.broken for device in gathered]
+        for device in gathered:
+            device.broken = False
+        return any(taken) or not at_stake
 
     def _settle(self, call: Call) -> None:
         noted = call.notes.pop(_NOTE, None)
@@ -178,6 +201,7 @@ class Audit(Trail):
         ``last``: the store is told of the checkpoint's own line too, since no later one of this process will.
         """
         for device in self.devices:
+            device.settle()
             chain = device.chain
             if chain is None or chain.idle or device.missed or device.sink is None:
                 continue

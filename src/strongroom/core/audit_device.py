@@ -34,8 +34,8 @@ class Device:
     """See the module. ``chain``: None where the lines are not chained."""
 
     __slots__ = (
-        "_open_sink", "_retired", "_retry_at", "chain", "entry", "failures", "field", "lines", "missed", "owed",
-        "sink", "syncs",
+        "_before", "_kept", "_open_sink", "_retired", "_retry_at", "broken", "chain", "entry", "failures", "field",
+        "lines", "missed", "owed", "sink", "syncs",
     )  # fmt: skip
 
     def __init__(
@@ -52,8 +52,41 @@ class Device:
         self.failures = 0  # records not taken, for the metrics
         self.missed = 0  # records not taken since the last one that was: the next is told how many
         self.owed = 0  # calls between their two records
+        self._kept: list[bytes] = []  # records of calls that only looked, for ``settle``
+        self._before = 0  # what ``missed`` was when the first of them was kept
+        self.broken = False  # some of them were not taken
         self._retired = False
         self._retry_at = 0.0
+
+    @property
+    def gathers(self) -> bool:
+        """Whether records may be kept for a moment and handed over together."""
+        return not self.syncs and bool(getattr(self.sink, "gathers", False))
+
+    def keep(self, request: bytes, response: bytes, now: float) -> None:
+        """Keep both records of a call that only looked; they keep their order with all others."""
+        if not self._kept:
+            self._before = self.missed
+        self._kept.append(self._placed(now, request, response))
+        self._took()
+
+    def settle(self) -> bool:
+        """Hand over what was kept, with one call; False if the sink did not take it."""
+        if not self._kept:
+            return True
+        kept, self._kept = self._kept, []
+        try:
+            if self.sink is None:
+                raise AuditFailed("the audit target cannot be opened")
+            self.sink.both(b"".join(kept))
+        except Exception:  # as in ``_take``
+            self.failures += 2 * len(kept)
+            self.missed += self._before + 2 * len(kept)
+            self.broken = True
+            if self.chain is not None:
+                self.chain.lost()
+            return False
+        return True
 
     def take_request(self, line: bytes, now: float) -> bool:
         """Hand over a request record; False if the sink did not take it."""
@@ -64,6 +97,8 @@ class Device:
         return self._take(before, line, now)
 
     def _take(self, request: bytes, response: bytes, now: float) -> bool:
+        if self._kept:
+            self.settle()
         sink = self.sink or self._open(now)
         try:
             if sink is None:
@@ -101,6 +136,7 @@ class Device:
 
     def state(self, now: float, line: bytes, said: Mapping[str, Head]) -> bool:
         """Write a checkpoint (``Chain.checkpoint``) over the heads ``said``; False if the sink did not take it."""
+        self.settle()
         chain, sink = self.chain, self.sink
         if chain is None or sink is None or self.missed:
             return False  # the checkpoint behind the gap marker will do
@@ -117,6 +153,7 @@ class Device:
 
     def state_now(self, now: float, *, opened: bool = False) -> None:
         """Write a checkpoint at once, with what is known here of the other chains, if there is anything to state."""
+        self.settle()
         chain = self.chain
         if chain is not None and chain.signer is not None and (opened or not chain.idle):
             said = {**chain.known, **chain.mine()}
@@ -168,6 +205,7 @@ class Device:
 
     def _close(self, now: float) -> None:
         if self.sink is not None:
+            self.settle()
             self.state_now(now)
             self.sink.close()
             self.sink = None

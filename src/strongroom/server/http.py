@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from strongroom.sdk.request import Op, Request, Response
 from strongroom.server.http_connection import Connection, Headers
+from strongroom.server.http_encode import Answer, withheld
 from strongroom.server.http_settings import DoorSettings, Limits, Proxies
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -47,6 +48,8 @@ class Door:
         *,
         settings: Callable[[], DoorSettings] = DoorSettings,
         renew: Callable[[], None] = lambda: None,
+        kept: Callable[[], bool] = lambda: False,
+        release: Callable[[], bool] = lambda: True,
         limiting: Callable[[], bool] = lambda: False,
         admit: Callable[[Request], Request] = lambda request: request,
         meter: Meter | None = None,
@@ -64,6 +67,8 @@ class Door:
         self.connections: dict[Connection, None] = {}  # in the order they came
         self.fresh: dict[Connection, None] = {}  # those that have not sent a whole request yet
         self.draining = False
+        self._kept, self._release = kept, release
+        self._held: list[tuple[Connection, Answer, bool, bytes]] = []
         self.waiting: dict[str, tuple[Request, float]] = {}  # requests that suspended, and when they came
         self.buffered = 0  # bytes of unfinished bodies
         self._clock = clock
@@ -77,8 +82,32 @@ class Door:
         who, custom = proxies or Proxies(), headers or {}
         return lambda: Connection(self, limits, who, custom, tls=tls)
 
+    def answered(self, connection: Connection, answer: Answer, *, close: bool, head_only: bool, keep: bytes) -> None:
+        """Write an answer, or hold it to the end of this turn of the loop while audit records are kept that long.
+
+        So a turn with many reads costs one write to the audit log instead of one for each.
+        """
+        if close or not self._kept():
+            if self._held:
+                self.release()
+            connection.write(answer, close=close, head_only=head_only, keep=keep)
+            return
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self.release)
+        self._held.append((connection, answer, head_only, keep))
+
+    def release(self) -> None:
+        """Hand the kept records over, then write the answers that were held; without a record no answer."""
+        held, self._held = self._held, []
+        if not held:
+            return
+        taken = self._release()
+        for connection, answer, head_only, keep in held:
+            connection.write(answer if taken else withheld(), close=False, head_only=head_only, keep=keep)
+
     def tick(self) -> None:
         """Once a second: the coarse clock, the Date header, and the connections whose time is over."""
+        self.release()
         self.now = self._clock()
         self.date = b"Date: " + formatdate(self.wall(), usegmt=True).encode() + b"\r\n"
         for connection in [c for c in self.connections if c.deadline < self.now]:
@@ -93,6 +122,7 @@ class Door:
     async def drain(self, seconds: float) -> None:
         """Close idle connections, let the others finish their request, cut off what is left after ``seconds``."""
         self.draining = True
+        self.release()
         for connection in list(self.connections):
             connection.drain()
         if self.connections or self.waiting:
@@ -108,6 +138,7 @@ class Door:
 
         So neither half requests nor idle connections shut anybody out: who sends a request at once is served.
         """
+        self.release()
         slow = self.now - _FIRST_WAIT
         choices = (
             itertools.takewhile(lambda one: one.since <= slow, self.fresh),

@@ -173,6 +173,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._busy and self._writable:
             if self._eof and burst <= _BURST:
+                self._door.release()
                 self._transport.close()  # what is left in the buffer will never be whole
                 return
             self._hold(False)
@@ -240,7 +241,7 @@ class Connection(asyncio.Protocol):
             self._dispatch(fault)
             return
         self._door.meter.bad_bytes()
-        self._write(http_encode.refusal(fault, ""), close=True, head_only=False)
+        self.write(http_encode.refusal(fault, ""), close=True, head_only=False)
 
     def _refuse_body(self, fault: VaultError) -> None:
         """A sound head whose body will not be read."""
@@ -370,7 +371,7 @@ class Connection(asyncio.Protocol):
             door.settle()
             return
         keep = _KEEP_10 if version == "1.0" and not close else b""
-        self._write(answer, close=close, head_only=head.method == b"HEAD", keep=keep)
+        door.answered(self, answer, close=close, head_only=head.method == b"HEAD", keep=keep)
         if not self._pumping and not close:
             self._pump()
 
@@ -399,7 +400,7 @@ class Connection(asyncio.Protocol):
                         answer.add(name, value)
         return answer
 
-    def _write(self, answer: Answer, *, close: bool, head_only: bool, keep: bytes = b"") -> None:
+    def write(self, answer: Answer, *, close: bool, head_only: bool, keep: bytes = b"") -> None:
         transport = self._transport
         if transport is None:
             return
@@ -436,6 +437,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed."""
+        self._door.release()
         if self._linger or not self._writable:
             self.abort()
         elif self._busy:
@@ -451,6 +453,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self, *, fresh_too: bool = False) -> None:
         """Close if nothing is in progress. A connection that was just made may still send its first request."""
+        self._door.release()
         if self.fresh and not fresh_too:
             asyncio.get_running_loop().call_later(_FIRST_REQUEST, lambda: self.drain(fresh_too=True))
             return

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from strongroom.errors import QuotaExceeded, VaultError
+from strongroom.errors import AuditFailed, QuotaExceeded, VaultError
 from strongroom.sdk.envelope import Envelope, plain, wire_auth
 from strongroom.sdk.request import Response, WrapInfo
 
@@ -90,6 +90,11 @@ def refusal(error: VaultError, request_id: str) -> Answer:
     if isinstance(error, QuotaExceeded):
         out.add("Retry-After", str(max(1, int(error.retry_after))))
     return out
+
+
+def withheld() -> Answer:
+    """In place of an answer whose audit record nobody took."""
+    return refusal(AuditFailed("no audit device took the response record: the answer is withheld"), "")
 
 
 def _empty(response: Response) -> bool:

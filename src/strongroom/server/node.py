@@ -84,6 +84,12 @@ class Node(Protocol):
     async def enable_kv(self, path: str) -> None:
         """Mount kv version 2 at ``path`` unless it is there (development servers)."""
 
+    def records_kept(self) -> bool:
+        """Whether audit records wait for ``release_records``; answers wait with them. Asked for each answer."""
+
+    def release_records(self) -> bool:
+        """Hand the kept records over; whether the answers that waited may leave."""
+
     def write_through(self, sock: socket.socket) -> None:
         """Commit through the host's writer process, at the other end of ``sock`` (taken over)."""
 

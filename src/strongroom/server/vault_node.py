@@ -73,6 +73,7 @@ class VaultNode:
         made.core.door.others_in_flight = host.in_flight
         made.core.door.log_level = self._config.log_level
         made.core.on_transition = self._changed
+        made.audit.gathering = True  # the door holds answers until ``release_records``
         self._made = made
 
     @property
@@ -181,6 +182,14 @@ class VaultNode:
             cors_origins=settings.cors.allowed_origins,
             cors_headers=(*STANDARD_CORS_HEADERS, *settings.cors.allowed_headers),
         )
+
+    def records_kept(self) -> bool:
+        """Whether records of calls that only looked wait to be handed over together."""
+        return self._made is not None and self._made.audit.kept
+
+    def release_records(self) -> bool:
+        """Hand them over; whether the answers that waited may leave."""
+        return self._made is None or self._made.audit.release()
 
     def write_through(self, sock: socket.socket) -> None:
         """Commit through the host's writer process; a store that has no use for one closes the socket."""

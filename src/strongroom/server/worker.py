@@ -179,6 +179,8 @@ class Worker:
             self._route,
             settings=node.door_settings,
             renew=self._renew,
+            kept=node.records_kept,
+            release=node.release_records,
             limiting=node.limiting,
             admit=node.admit,
             meter=self.row,

@@ -41,8 +41,20 @@ class AuditSwitch:
         self._open: Audit | None = None
         self._space: Any = None
         self._read = False
+        self.gathering = False  # see ``Trail``
+        self._lost = False  # records that were kept were lost while the vault was sealed
         self.inline = False  # an embedded vault has no clock of its own: checkpoints ride on its calls
         self._due = 0.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether answers must wait for ``release``."""
+        return self._lost or (self._open is not None and self._open.kept)
+
+    def release(self) -> bool:
+        """Hand over the records of calls that only looked; whether their answers may leave."""
+        lost, self._lost = self._lost, False
+        return (self._open is None or self._open.release()) and not lost
 
     async def request(self, call: Call, refusal: BaseException | None) -> None:
         trail: Trail = self._open if self._open is not None else await self._sealed_trail()
@@ -76,6 +88,7 @@ class AuditSwitch:
             rules=self._rules,
             configured=self._configured,
         )
+        audit.gathering = self.gathering
         await audit.load()
         audit.sign_for(self._sealed.devices)
         space.on_change.append(audit.reload)
@@ -84,6 +97,8 @@ class AuditSwitch:
     async def sealed(self) -> None:
         """Forget the salts; from now on the clear list of targets counts."""
         audit, self._open, self._space = self._open, None, None
+        if audit is not None and not audit.release():
+            self._lost = True
         self._read = False
         if audit is not None:
             await audit.checkpoint(last=True)

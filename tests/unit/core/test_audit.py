@@ -396,3 +396,99 @@ async def test_a_device_of_a_time_without_keys_gets_one(room: Room) -> None:
     assert again.list()["one/"].salt == audit.list()["one/"].salt
     await _walk(again, call(who=caller()))
     assert "chain" in room.sinks.made["1"].all()[-1]
+
+
+async def gathered(room: Room, *paths: str) -> Audit:
+    """Devices whose sinks take several records at once, behind a door that holds answers."""
+    audit = room.audit()
+    audit.gathering = True
+    for path in paths:
+        await audit.enable(path, "file", options={"file_path": path, "chain": "false"})
+        sink = room.sinks.made[path]
+        sink.gathers, sink.both = True, sink.response  # type: ignore[attr-defined]
+    return audit
+
+
+async def look(audit: Audit) -> Call:
+    of = call(who=caller())
+    of.only_looks = True
+    await _walk(audit, of)
+    return of
+
+
+async def test_records_of_reads_are_kept_until_the_door_asks(room: Room) -> None:
+    audit = await gathered(room, "1")
+    sink = room.sinks.made["1"]
+    for _ in range(3):
+        await look(audit)
+    assert audit.kept and sink.lines == []
+    assert audit.release() and not audit.kept
+    assert [record["type"] for record in sink.records()] == ["request", "response"] * 3
+    assert audit.release(), "nothing is kept any more"
+
+
+async def test_records_keep_their_order(room: Room) -> None:
+    audit = await gathered(room, "1")
+    sink = room.sinks.made["1"]
+    await look(audit)
+    write = call(who=caller())
+    await audit.request(write, None)
+    assert len(sink.records()) == 3, "what was kept goes before what cannot wait"
+    await look(audit)
+    await audit.response(write, Response())
+    assert audit.release()
+    ids = [record["type"] for record in sink.records()]
+    assert ids == ["request", "response", "request", "request", "response", "response"]
+
+
+async def test_kept_records_that_nobody_takes_withhold_the_answers(room: Room) -> None:
+    audit = await gathered(room, "1")
+    sink = room.sinks.made["1"]
+    await look(audit)
+    await look(audit)
+    sink.broken = "all"
+    assert not audit.release()
+    assert audit.devices[0].failures == 4
+    sink.broken = ""
+    await look(audit)
+    assert audit.release(), "each turn counts for itself"
+    gap = [record for record in sink.all() if record["type"] == "gap"]
+    assert gap[0]["gap"]["missed"] == 4
+
+
+async def test_one_device_that_takes_the_kept_records_is_enough(room: Room) -> None:
+    audit = await gathered(room, "1", "2")
+    room.sinks.made["1"].broken = "all"
+    await look(audit)
+    assert audit.release()
+    room.sinks.made["2"].broken = "all"
+    await look(audit)
+    assert not audit.release()
+
+
+async def test_a_loss_before_the_door_asks_is_not_forgotten(room: Room) -> None:
+    """A record that cannot wait makes the kept ones go first; that they were lost is told at ``release``."""
+    audit = await gathered(room, "1")
+    await look(audit)
+    room.sinks.made["1"].broken = "all"
+    with pytest.raises(AuditFailed):
+        await audit.request(call(who=caller()), None)
+    room.sinks.made["1"].broken = ""
+    assert not audit.release()
+
+
+async def test_a_device_that_is_disabled_hands_over_what_it_kept(room: Room) -> None:
+    audit = await gathered(room, "1")
+    await look(audit)
+    await audit.disable("1")
+    assert len(room.sinks.made["1"].records()) == 2
+    assert audit.release()
+
+
+async def test_a_device_that_waits_for_the_disk_keeps_nothing(room: Room) -> None:
+    audit = await gathered(room)
+    await audit.enable("1", "file", options={"file_path": "1", "fsync": "true", "chain": "false"})
+    room.sinks.made["1"].gathers = True  # type: ignore[attr-defined]
+    await look(audit)
+    assert not audit.kept
+    assert len(room.sinks.made["1"].records()) == 2

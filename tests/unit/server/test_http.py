@@ -404,3 +404,66 @@ async def test_settings_are_new_when_a_browser_asks() -> None:
         await c.say(get("a", "Origin: https://a", "Access-Control-Request-Method: GET", method="OPTIONS"))
         status, headers, _ = await c.answer(body=False)
         assert (status, headers["access-control-allow-origin"]) == (204, "https://a")
+
+
+class Kept:
+    """Audit records of reads that wait: ``taken`` says whether the device takes them."""
+
+    def __init__(self) -> None:
+        self.waiting, self.taken, self.calls = 0, True, 0
+
+    async def handle(self, request: Request) -> Response:
+        if request.op is Op.READ:
+            self.waiting += 1
+        return Response(data={"path": request.path})
+
+    def kept(self) -> bool:
+        return self.waiting > 0
+
+    def release(self) -> bool:
+        self.waiting, self.calls = 0, self.calls + 1
+        return self.taken
+
+
+async def test_answers_wait_for_the_records_of_their_turn() -> None:
+    kept = Kept()
+    async with served(handle=kept.handle, kept=kept.kept, release=kept.release) as s:
+        c = await s.connect()
+        await c.say(b"".join(get(f"a/{n}") for n in range(20)))
+        got = [json.loads((await c.answer())[2])["data"]["path"] for _ in range(20)]
+        assert got == [f"a/{n}" for n in range(20)]
+        assert kept.waiting == 0 and kept.calls < 20, "several answers shared one hand-over"
+
+
+async def test_an_answer_that_need_not_wait_lets_those_before_it_go_first() -> None:
+    kept = Kept()
+    async with served(handle=kept.handle, kept=kept.kept, release=kept.release) as s:
+        c = await s.connect()
+        await c.say(get("a") + get("b", method="POST") + get("c") + get("d", "Connection: close"))
+        got = [json.loads((await c.answer())[2])["data"]["path"] for _ in range(4)]
+        assert got == ["a", "b", "c", "d"] and await c.rest() == b""
+        assert kept.waiting == 0
+
+
+async def test_without_their_records_answers_are_withheld() -> None:
+    kept = Kept()
+    kept.taken = False
+    async with served(handle=kept.handle, kept=kept.kept, release=kept.release) as s:
+        c = await s.connect()
+        await c.say(get("secret") * 3)
+        for _ in range(3):
+            status, _, body = await c.answer()
+            assert status == 500 and b"secret" not in body and b"withheld" in body
+        kept.taken = True
+        await c.say(get("again"))
+        assert (await c.answer())[0] == 200, "the connection goes on"
+
+
+async def test_a_client_that_closed_its_side_still_gets_the_answer_that_was_held() -> None:
+    kept = Kept()
+    async with served(handle=kept.handle, kept=kept.kept, release=kept.release) as s:
+        c = await s.connect()
+        c.writer.write(get("a"))
+        c.writer.write_eof()
+        assert (await c.answer())[0] == 200
+        assert await c.rest() == b""
