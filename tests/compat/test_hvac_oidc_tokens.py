@@ -22,7 +22,7 @@ def test_keys_roles_tokens_and_what_checks_them(server: Server) -> None:
     identity = client.secrets.identity
     identity.configure_tokens_backend(issuer="https://python-hvac.org:1234")
     assert identity.read_tokens_backend_configuration()["data"]["issuer"] == "https://python-hvac.org:1234"
-    identity.create_named_key("key", verification_ttl=1801)
+    assert identity.create_named_key("key", verification_ttl=1801).status_code == 204
     assert identity.rotate_named_key("key", verification_ttl=1800).status_code == 204
     assert identity.read_named_key("key")["data"]["verification_ttl"] == 1800
     identity.create_named_key("key", allowed_client_ids=["*"])

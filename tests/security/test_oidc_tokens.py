@@ -139,7 +139,7 @@ async def test_sec_cve_2024_5798_the_audience_is_the_client_or_the_token_does_no
     assert (await world.ok("POST", "identity/oidc/introspect", asked))["active"]
 
 
-async def test_sec_no_name_or_metadata_adds_or_replaces_a_claim(world: People) -> None:
+async def test_no_name_or_metadata_adds_or_replaces_a_claim(world: People) -> None:
     auth = await world.login("bob")
     await world.ok("POST", "identity/oidc/role/r", {"template": '{"who": {{identity.entity.metadata.x}}, "last": 1}'})
     for value in ('", "sub": "admin', '"}', "{{identity.entity.id}}", '\\", "admin": true, "x": "', "\n", "\u2028"):
@@ -207,7 +207,7 @@ async def test_sec_cve_2020_25594_without_a_token_there_are_only_the_published_d
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-async def test_sec_private_keys_are_nowhere_but_behind_the_barrier(
+async def test_private_keys_are_nowhere_but_behind_the_barrier(
     world: People, algorithm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -244,7 +244,7 @@ async def test_sec_private_keys_are_nowhere_but_behind_the_barrier(
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "a%2Fb", "-a", ".a", "a.", "ä", "a b", "a" * 129, "{{x}}", "*"])
-async def test_sec_names_stay_one_key_of_the_store(world: People, name: str) -> None:
+async def test_names_stay_one_key_of_the_store(world: People, name: str) -> None:
     for kind, fields in (("key", {"algorithm": "ES256"}), ("role", {"key": "k"})):
         status = await world.status("POST", f"identity/oidc/{kind}/{quote(name, safe='%/')}", fields)
         assert status in (400, 404, 405)
