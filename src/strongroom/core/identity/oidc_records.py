@@ -33,6 +33,18 @@ class OldKey(msgspec.Struct, frozen=True):
     until: float  # seconds since the Unix epoch
 
 
+class PublicKeys(msgspec.Struct, frozen=True):
+    """The public halves of a named key."""
+
+    current: tuple[dict[str, str], ...]
+    old: tuple[OldKey, ...]
+    next_rotation: float  # seconds since the Unix epoch
+
+    def at(self, now: float) -> list[dict[str, str]]:
+        """The JWKs that tokens may be checked with at ``now``."""
+        return [*self.current, *(old.jwk for old in self.old if old.until > now)]
+
+
 class NamedKey(msgspec.Struct, frozen=True, kw_only=True):
     """A named key: what signs now, what will sign next (published already), what signed. Spans in seconds."""
 
@@ -46,9 +58,9 @@ class NamedKey(msgspec.Struct, frozen=True, kw_only=True):
     old: tuple[OldKey, ...] = ()
     next_rotation: float  # seconds since the Unix epoch
 
-    def published(self, now: float) -> list[dict[str, str]]:
-        """The public keys that tokens may be checked with at ``now``, as JWKs."""
-        return [self.signing.jwk, self.following.jwk, *(old.jwk for old in self.old if old.until > now)]
+    def public(self) -> "PublicKeys":
+        """What of it is for everybody."""
+        return PublicKeys((self.signing.jwk, self.following.jwk), self.old, self.next_rotation)
 
     def allows(self, client_id: str) -> bool:
         return "*" in self.allowed_client_ids or client_id in self.allowed_client_ids

@@ -13,6 +13,7 @@ from strongroom.core.identity.oidc_records import (
     OidcRole,
     OldKey,
     PrivateKey,
+    PublicKeys,
     config_of,
     due,
     key_of,
@@ -62,11 +63,16 @@ class OidcStore:
             after = rows[-1][0]
         return roles
 
-    async def published(self) -> list[NamedKey]:
+    async def published(self) -> list[PublicKeys]:
         """The keys that some role signs with."""
         names = sorted({role.key for role in (await self.roles()).values()})
         found = [await self.key(name) for name in names]
-        return [key for key in found if key is not None]
+        return [key.public() for key in found if key is not None]
+
+    async def revision(self) -> int:
+        """What moves with every change of keys, roles and settings."""
+        stored = await self.storage.get_sealed(self.keys.guard)
+        return 0 if stored is None else int(stored.revision)
 
     async def change(self, make: Callable[[], Awaitable[Sequence[Write]]]) -> None:
         """Commit what ``make`` makes of what is stored, if nothing of it has changed meanwhile; else ask it again.

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from strongroom.core.identity.oidc_parts import OidcParts
-from strongroom.core.identity.oidc_records import NamedKey, check_name
+from strongroom.core.identity.oidc_records import PublicKeys, check_name
 from strongroom.core.identity.oidc_signing import ALGORITHMS, signed, verified
 from strongroom.core.identity.oidc_template import claims
 from strongroom.errors import BadRequest
@@ -29,6 +29,15 @@ class IntrospectArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 class OidcTokenRoutes(OidcParts):
     """See the module."""
+
+    _known: tuple[int, list[PublicKeys]] = (-1, [])
+
+    async def _public(self) -> list[PublicKeys]:
+        """The published keys. Anybody may ask for them, as often as he likes: they are put together once a change."""
+        revision = await self._oidc.revision()  # before the keys, so that a change meanwhile is seen the next time
+        if self._known[0] != revision:
+            self._known = revision, await self._oidc.published()
+        return self._known[1]
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -113,7 +122,7 @@ class OidcTokenRoutes(OidcParts):
 
     async def _jwks(self) -> list[dict[str, str]]:
         now = self._now()
-        return [jwk for key in await self._oidc.published() for jwk in key.published(now)]
+        return [jwk for key in await self._public() for jwk in key.at(now)]
 
     async def discovery(self, call: Call, args: NoArgs) -> Response:
         issuer = await self._issuer()
@@ -130,11 +139,11 @@ class OidcTokenRoutes(OidcParts):
         )
 
     async def public_keys(self, call: Call, args: NoArgs) -> Response:
-        return jwks_response(await self._oidc.published(), self._now())
+        return jwks_response(await self._public(), self._now())
 
 
-def jwks_response(keys: list[NamedKey], now: float) -> Response:
+def jwks_response(keys: list[PublicKeys], now: float) -> Response:
     """The public halves of ``keys``, to be kept no longer than until the next of them changes."""
     age = int(min((key.next_rotation for key in keys), default=now) - now)
     headers = {"Cache-Control": f"max-age={age}"} if age > 0 else {}
-    return Response(bare=True, headers=headers, data={"keys": [jwk for key in keys for jwk in key.published(now)]})
+    return Response(bare=True, headers=headers, data={"keys": [jwk for key in keys for jwk in key.at(now)]})

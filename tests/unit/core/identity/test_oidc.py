@@ -10,6 +10,7 @@ from joserfc.jwk import KeySet
 
 from identity_world import People, people
 from strongroom.core.identity.oidc_signing import ALGORITHMS, generate, signed, verified
+from strongroom.core.identity.oidc_store import OidcStore
 
 TEMPLATE = """{"name": {{identity.entity.name}}, "all": {{ identity.entity.metadata }},
  "team": {{identity.entity.metadata.team}},
@@ -304,3 +305,32 @@ def test_a_header_is_believed_nothing_but_the_name_of_the_key():
     other = generate("ES256")
     assert verified(text, [other.jwk | {"kid": pair.kid}]) is None
     assert "PRIVATE" not in repr(pair) and pair.kid in repr(pair)
+
+
+async def test_strangers_do_not_make_the_keys_be_read_again(world: People, monkeypatch: pytest.MonkeyPatch):
+    await key(world)
+    await role(world)
+    first = await published(world)
+    read: list[str] = []
+    real = OidcStore.key
+
+    async def counted(store: OidcStore, name: str) -> Any:
+        read.append(name)
+        return await real(store, name)
+
+    monkeypatch.setattr(OidcStore, "key", counted)
+    assert await published(world) == first and read == []
+    await world.ok("POST", "identity/oidc/role/r", {"ttl": 60})
+    read.clear()
+    assert await published(world) == first and read == ["k"], "the control: a change makes them be read"
+
+
+async def test_what_another_process_changes_is_published_here_at_once(world: People):
+    other = await world.other()
+    await key(world)
+    await role(world)
+    first = await published(world)
+    await other.ok("POST", "identity/oidc/key/k/rotate")
+    assert (await published(world))[0] == first[1]
+    await other.ok("DELETE", "identity/oidc/role/r")
+    assert await published(world) == []
