@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from strongroom.core.ending import Ending
+from strongroom.core.identity.oidc_rotation import OidcRotation
 from strongroom.core.leader import Fenced, Leader, NotLeading
 from strongroom.core.lease_entry import TOKEN_GROUP, LeaseEntry, LeaseKeys, second
 from strongroom.core.leases import MAX_ATTEMPTS
@@ -36,6 +37,7 @@ class Expiry:
         self._space, self._storage = space, storage
         self._leader: Leader = space.parts.leader
         self._now: Callable[[], float] = space.parts.now
+        self._oidc = OidcRotation(storage, self._now, space.parts.offload, self._exists)
         self._paused: dict[str, tuple[float, float]] = {}  # group -> (until, how long)
 
     @property
@@ -48,6 +50,9 @@ class Expiry:
         space = self._space if namespace in ("", self._space.id) else await self._space.reach(namespace)
         return None if space is None else space.bound
 
+    async def _exists(self, namespace: str) -> bool:
+        return await self._home(namespace) is not None
+
     async def duties(self) -> list[tuple[str, Duty]]:
         """What is to be done now, by name. Nothing if another node leads."""
         if not await self._leader.free():
@@ -59,6 +64,8 @@ class Expiry:
             duties.append(("removing", self._remove))
         if await self._storage.list(self._space.identity.store.keys.leaving, limit=1):
             duties.append(("leaving", self._leave))
+        if await self._oidc.any():
+            duties.append(("oidc keys", self._oidc.rotate))
         if await self._storage.list(self._keys.exp, limit=1):
             duties.append(("moving", self._move))
         groups = [group for group in await self._groups() if self._awake(group) and await self._due(group, 1)]

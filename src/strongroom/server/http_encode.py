@@ -9,7 +9,8 @@ from strongroom.sdk.envelope import Envelope, plain, wire_auth
 from strongroom.sdk.request import Response, WrapInfo
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {472: "DR Secondary", 473: "Performance Standby"}
-_FIXED = b"Cache-Control: no-store\r\nStrict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
+_NO_STORE = b"Cache-Control: no-store\r\n"
+_FIXED = _NO_STORE + b"Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
 _JSON = b"Content-Type: application/json\r\n" + _FIXED
 INTERNAL = b'{"errors":["internal error"]}'
 
@@ -74,6 +75,8 @@ def answer(response: Response, request_id: str) -> Answer:
     else:
         out = Answer(response.status or 200, _body(response, request_id), close=response.close)
     for name, value in response.headers.items():
+        if name == "Cache-Control":  # in the place of the usual one
+            out.headers = out.headers.replace(_NO_STORE, b"")
         out.add(name, value)
     return out
 

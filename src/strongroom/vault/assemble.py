@@ -127,7 +127,7 @@ def assemble(
         return TokenEngine(mount, space)
 
     def identity(mount: Mount) -> Engine:
-        return IdentityEngine(mount, space)
+        return IdentityEngine(mount, space, lambda: spaces["core"].config.api_addr)
 
     engines = {**plugins.factories("engines"), "system": system, "identity": identity}
     kinds = Kinds(engines, {**plugins.factories("auth"), "token": token})

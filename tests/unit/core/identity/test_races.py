@@ -133,3 +133,38 @@ async def test_once_it_is_answered_nobody_is_served_by_what_was_before(seed: int
     assert not [error for error in found if error is not None], found
     assert not wrong
     assert await other.status("GET", "secret/a", token=auth["client_token"]) == 403
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_no_role_is_left_without_its_oidc_key(seed: int):
+    world, store = await crowd(seed)
+    await world.ok("POST", "identity/oidc/key/k", {"algorithm": "EdDSA"})
+    await together(
+        store,
+        world.http("POST", "identity/oidc/role/r", {"key": "k"}),
+        world.http("DELETE", "identity/oidc/key/k"),
+        world.http("POST", "identity/oidc/role/s", {"key": "k"}),
+    )
+    roles = [name for name in ("r", "s") if await world.status("GET", f"identity/oidc/role/{name}") == 200]
+    there = await world.status("GET", "identity/oidc/key/k") == 200
+    assert there or not roles
+    assert len(await world.stored("ns/root/identity/oidc-due/")) == there
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_an_oidc_key_is_rotated_once_when_several_try_and_somebody_writes(seed: int):
+    world, store = await crowd(seed)
+    other = await world.other()
+    fields = {"algorithm": "EdDSA", "rotation_period": "1h", "verification_ttl": "2h"}
+    await world.ok("POST", "identity/oidc/key/k", fields)
+    await world.ok("POST", "identity/oidc/role/r", {"key": "k", "ttl": "1h"})
+    before = (await world.ok("GET", "identity/oidc/.well-known/keys"))["keys"]
+    world.clock.tick(3600)
+    write = world.http("POST", "identity/oidc/key/k", {"allowed_client_ids": ["x"]})
+    await together(store, world.core.tidy(), other.core.tidy(), write)
+    while await world.core.tidy() + await other.core.tidy():
+        pass
+    after = (await world.ok("GET", "identity/oidc/.well-known/keys"))["keys"]
+    assert len(after) == 3 and (after[0], after[2]) == (before[1], before[0])
+    assert (await world.read("oidc/key/k"))["allowed_client_ids"] == ["x"]
+    assert len(await world.stored("ns/root/identity/oidc-due/")) == 1
