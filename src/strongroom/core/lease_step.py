@@ -34,6 +34,7 @@ class LeaseStep:
             return response
         space: Namespace = self._namespace(call.request.namespace)
         entry, warnings = _entry(space, call, wish)
+        engine = space.mounts.engine(entry.mount)  # of now: ``give`` may find its mount gone
         also, expect = _note(space, call, wish)
         try:
             if SPENT in call.notes:  # the token ends with this request, and the lease with the token
@@ -44,7 +45,8 @@ class LeaseStep:
             lease_id = await space.leases.give(call.request.path, entry, home=home, also=also, expect=expect)
         except VaultError as error:
             with contextlib.suppress(VaultError):
-                await space.leases.undo(entry)
+                if engine is not None:
+                    await engine.revoke(entry.private)
             if isinstance(error, Conflict):
                 raise VaultError("the secret took too long to make and was revoked") from None
             raise

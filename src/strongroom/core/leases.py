@@ -81,6 +81,7 @@ class Leases:
 
         Raises:
             PermissionDenied: the holder is gone.
+            NotFound: the mount or the namespace is being removed, or gone.
             Conflict: ``expect`` does not hold.
         """
         lease_id = f"{path}/{base62(24)}{self.keys.tail}"
@@ -90,7 +91,7 @@ class Leases:
             writes.append(Write(layout.abroad(home, entry.token) + self._tokens.namespace, b"1"))
         holder = f"{layout.token_prefix(home)}id/{entry.token}"
         for _ in range(_TRIES):
-            held = dict(expect)
+            held = {**expect, **self._mounts.standing(entry.mount)}
             if entry.token:
                 stored = await self._storage.get_sealed(holder)
                 if stored is None:
@@ -104,6 +105,7 @@ class Leases:
                     now = await self._storage.get_sealed(key)
                     if (now.revision if now is not None else 0) != revision:
                         raise
+                await self._mounts.look_again()
         raise Conflict("the token that holds the lease changes too quickly")
 
     async def renew(self, lease_id: str, increment: int) -> LeaseEntry:
@@ -168,40 +170,64 @@ class Leases:
     async def undo(self, entry: LeaseEntry) -> None:
         """Let the engine take back what the lease granted. Raises VaultError."""
         engine = self._mounts.engine(entry.mount)
+        if engine is None and entry.mount:  # another process may have made the mount
+            await self._mounts.load()
+            engine = self._mounts.engine(entry.mount)
         if engine is not None:
             await engine.revoke(entry.private)
 
     async def queue(self, lease_id: str, entry: LeaseEntry, revision: int) -> None:
         """Let the lease expire now; the leader ends it, again and again if need be."""
-        if entry.expires > (now := self._now()):
-            new = msgspec.structs.replace(entry, expires=now)
-            with contextlib.suppress(Conflict):  # renewed or revoked meanwhile: its holder may ask again
-                await self._storage.commit(
-                    self.keys.put(lease_id, new, was=entry.expires), expect={self.keys.id + lease_id: revision}
-                )
+
+        def expire(entry: LeaseEntry) -> list[Write]:
+            if entry.expires <= (now := self._now()):
+                return []
+            return self.keys.put(lease_id, msgspec.structs.replace(entry, expires=now), was=entry.expires)
+
+        await self._mark(lease_id, entry, revision, expire)
+
+    async def _mark(
+        self, lease_id: str, entry: LeaseEntry, revision: int, change: Callable[[LeaseEntry], list[Write]]
+    ) -> None:
+        """Store what ``change`` makes of a lease that must end, also if it is renewed meanwhile."""
+        for _ in range(_TRIES):
+            if not (writes := change(entry)):
+                return
+            with contextlib.suppress(Conflict):
+                await self._storage.commit(writes, expect={self.keys.id + lease_id: revision})
+                return
+            found = await self.get(lease_id)
+            if found is None:  # ended by another meanwhile: nothing may bring it back
+                return
+            entry, revision = found
+        raise Conflict("the lease changes too quickly")
 
     async def failed(self, lease_id: str, entry: LeaseEntry, revision: int, error: VaultError) -> None:
         """Count a failed revocation and put it off: 10 s, 20 s, 40 s ... at most an hour.
 
         A server that cannot be reached is no failure of the lease for the first day: it only expires now.
         """
-        now = self._now()
+        now, first = self._now(), entry.attempts
         since = entry.overdue or min(entry.expires, now)
         if isinstance(error, Unreachable) and now - since < PATIENCE:
             await self.queue(lease_id, entry, revision)
             return
-        later = now + min(_FIRST * 2**entry.attempts, _LONGEST)
-        new = msgspec.structs.replace(
-            entry, attempts=entry.attempts + 1, error=str(error), expires=later, overdue=since
-        )
-        if entry.attempts >= MAX_ATTEMPTS:  # asked for by hand, and failed once more
-            return
-        if new.attempts >= MAX_ATTEMPTS:  # out of the way of those that can be undone
-            writes = self.keys.park(lease_id, new, was=entry.expires)
-        else:
-            writes = self.keys.put(lease_id, new, was=entry.expires)
-        with contextlib.suppress(Conflict):  # ended by another meanwhile: nothing may bring it back
-            await self._storage.commit(writes, expect={self.keys.id + lease_id: revision})
+
+        def put_off(entry: LeaseEntry) -> list[Write]:
+            if entry.attempts != first or first >= MAX_ATTEMPTS:  # counted by another; or by hand, once more in vain
+                return []
+            new = msgspec.structs.replace(
+                entry,
+                attempts=first + 1,
+                error=str(error),
+                expires=now + min(_FIRST * 2**first, _LONGEST),
+                overdue=since,
+            )
+            if new.attempts >= MAX_ATTEMPTS:  # out of the way of those that can be undone
+                return self.keys.park(lease_id, new, was=entry.expires)
+            return self.keys.put(lease_id, new, was=entry.expires)
+
+        await self._mark(lease_id, entry, revision, put_off)
 
     async def irrevocable(self, *, after: str = "", limit: int = 500) -> tuple[list[Stuck], str]:
         """A page of the leases whose revocation failed ``MAX_ATTEMPTS`` times, and what the next page comes after."""

@@ -13,7 +13,7 @@ from strongroom.core.mount_entry import MountConfig, MountEntry, check_mac, entr
 from strongroom.core.names import new_uuid
 from strongroom.core.router import Mounted, Router, mounted
 from strongroom.core.sweep import delete_prefix
-from strongroom.errors import BadRequest
+from strongroom.errors import BadRequest, NotFound
 from strongroom.sdk.databases import Databases, NoDatabases
 from strongroom.sdk.engine import Engine, Mount, no_password
 from strongroom.sdk.outside import Fetch, nowhere
@@ -78,6 +78,7 @@ class MountTable:
         self.router = Router([])
         self._built: dict[str, tuple[int, Mounted]] = {}
         self.before_end: Callable[[str], Awaitable[None]] = _nothing  # forgets what others keep of an accessor
+        self.ground: Mapping[str, int] = {}  # key -> revision: what moves when the namespace itself is being removed
 
     # -- read ----------------------------------------------------------------------------------------------------
 
@@ -178,6 +179,35 @@ class MountTable:
         """The engine of a mount, also of one that is being removed."""
         built = self._built.get(uuid)
         return None if built is None else built[1].engine
+
+    def standing(self, uuid: str) -> dict[str, int]:
+        """What the commit expects that stores something which a mount granted: it and its namespace stand.
+
+        Without that a grant of one process may come after another has revoked all grants, and outlive the mount.
+
+        Args:
+            uuid: of the mount; "" = only the namespace must stand.
+
+        Raises:
+            NotFound: the mount is being removed or gone.
+        """
+        if not uuid:
+            return dict(self.ground)
+        if uuid not in self._built or any(entry.uuid == uuid for entry in self.removing):
+            raise NotFound("the mount is gone")
+        return {**self.ground, layout.mount(self._ns, uuid): self._built[uuid][0]}
+
+    async def look_again(self) -> None:
+        """Find out why ``standing`` did not hold: after this it tells what stands now.
+
+        Raises:
+            NotFound: the namespace is being removed or gone.
+        """
+        for key, revision in self.ground.items():
+            stored = await self._storage.get_sealed(key)
+            if stored is None or stored.revision != revision:
+                raise NotFound("namespace not found")
+        await self.load()
 
     # -- change --------------------------------------------------------------------------------------------------
 

@@ -67,7 +67,9 @@ async def _nowhere(namespace: str) -> "Namespace | None":
 class Namespace:
     """See the module. ``storage`` is the barrier."""
 
-    def __init__(self, namespace: str, storage: Any, parts: Parts, tokens: Tokens, place: Place | None = None) -> None:
+    def __init__(
+        self, namespace: str, storage: Any, parts: Parts, tokens: Tokens, place: Place | None = None, revision: int = 0
+    ) -> None:
         self.id = namespace
         self.path = place.path if place is not None else ""  # "ns1/ns2/"; "" for the root namespace
         self.ancestors = place.ancestors if place is not None else ()  # ids, the root namespace's first
@@ -88,6 +90,8 @@ class Namespace:
             databases=parts.databases,
             password=self.password,
         )
+        if place is not None:
+            self.mounts.ground = tokens.ground = {layout.place(namespace): revision}
         self.policies = PolicyStore(storage, namespace, parts.language, self.path)
         self.cedar = CedarGate(self, parts.language.cedar)
         self.leases = Leases(storage, layout.lease_prefix(namespace), self.mounts, tokens, parts.now)
@@ -192,8 +196,10 @@ class Namespace:
         return await self.identity.removal.tidy(_REMOVALS) + await self.ending.remove_mounts()
 
 
-async def open_namespace(namespace: str, storage: Any, parts: Parts, place: Place | None = None) -> Namespace:
-    """A namespace of an unsealed store, loaded. ``place`` is None for the root namespace.
+async def open_namespace(
+    namespace: str, storage: Any, parts: Parts, place: Place | None = None, revision: int = 0
+) -> Namespace:
+    """A namespace of an unsealed store, loaded. ``place``, stored at ``revision``, is None for the root namespace.
 
     Raises:
         NotFound: there is none with that id.
@@ -201,6 +207,6 @@ async def open_namespace(namespace: str, storage: Any, parts: Parts, place: Plac
     prefix = layout.token_prefix(namespace)
     keys = await token_keys(storage, prefix)
     tokens = Tokens(storage, prefix, layout.lease_prefix(namespace), keys, parts.now, namespace)
-    space = Namespace(namespace, storage, parts, tokens, place)
+    space = Namespace(namespace, storage, parts, tokens, place, revision)
     await space.reload()
     return space

@@ -149,7 +149,7 @@ class Spaces:
         if place is None:
             return None
         try:
-            space = await open_namespace(namespace, self._storage, self._parts, _place(place.value))
+            space = await open_namespace(namespace, self._storage, self._parts, _place(place.value), place.revision)
         except NotFound:  # a removal that has got as far as its keys
             return None
         space.stamp = stamp
@@ -291,9 +291,13 @@ class Spaces:
             lower = await self._revision(layout.epoch(entry.id))  # moves when something is made below it
             if await self._storage.list(layout.child_prefix(entry.id), limit=1):
                 raise BadRequest(f"cannot delete namespace {entry.path!r}: it has child namespaces")
-            key = layout.child(parent, name)
+            key, where = layout.child(parent, name), layout.place(entry.id)
+            place = await self._storage.get(where)
+            if place is None:
+                continue  # it is gone already
             writes = [
                 Write(key, _pack(entry)),
+                Write(where, place.value),  # moves what every grant in it expects: see MountTable.standing
                 Write(layout.UNFINISHED + entry.id, b"1"),
                 Write(layout.epoch(parent), b"1"),
                 Write(layout.epoch(entry.id), b"1"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.mounts import MountTable
 from strongroom.core.names import namespace_of_token
 from strongroom.core.namespace import Namespace
 from strongroom.core.pipeline import LIMITED
@@ -156,19 +157,26 @@ class TokenAuth:
             private=auth.private,
             namespace=space.id,
         )
-        token, entry = await store(space.tokens, entry, extra=extra)
+        token, entry = await store(space.tokens, entry, extra=extra, mounts=space.mounts, mount=call.match.mount_uuid)
         shown = await shown_auth(space, entry, token)
         return msgspec.structs.replace(response, auth=shown, warnings=(*response.warnings, *warnings))
 
 
 async def store(
-    tokens: Tokens, entry: TokenEntry, *, token: str = "", parent: Found | None = None, extra: Any = ()
+    tokens: Tokens,
+    entry: TokenEntry,
+    *,
+    token: str = "",
+    parent: Found | None = None,
+    extra: Any = (),
+    mounts: MountTable | None = None,
+    mount: str = "",
 ) -> tuple[str, TokenEntry]:
-    """Store a new token, or seal a batch token. ``entry.ttl`` is final."""
+    """Store a new token, or seal a batch token. ``entry.ttl`` is final; the rest is as for ``Tokens.create``."""
     entry = tokens.draft(entry)
     if entry.type == "batch":
         return tokens.batch(entry), entry
-    return await tokens.create(entry, token=token, parent=parent, extra=extra)
+    return await tokens.create(entry, token=token, parent=parent, extra=extra, mounts=mounts, mount=mount)
 
 
 def token_policies(auth: Auth) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ use, so taking away one entry ends a whole subtree at once; removing what hangs 
 import contextlib
 import hmac
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -74,6 +74,7 @@ class Tokens:
         self._secrets = keys
         self._now = now
         self._cache = _Cache()
+        self.ground: Mapping[str, int] = {}  # see MountTable.ground
 
     def derived_key(self, label: bytes) -> bytes:
         """32 bytes for another use, bound to this namespace's token store (HMAC-SHA-256 of ``label``)."""
@@ -81,7 +82,9 @@ class Tokens:
 
     def over(self, storage: Any) -> "Tokens":
         """The same tokens, written through another store."""
-        return Tokens(storage, self._prefix, self._lease_prefix, self._secrets, self._now, self.namespace)
+        same = Tokens(storage, self._prefix, self._lease_prefix, self._secrets, self._now, self.namespace)
+        same.ground = self.ground
+        return same
 
     def hash(self, text: str) -> str:
         """The name under which a token or accessor is stored."""
@@ -181,7 +184,14 @@ class Tokens:
     # -- create --------------------------------------------------------------------------------------------------
 
     async def create(
-        self, entry: TokenEntry, *, token: str = "", extra: Sequence[Write] = (), parent: Found | None = None
+        self,
+        entry: TokenEntry,
+        *,
+        token: str = "",
+        extra: Sequence[Write] = (),
+        parent: Found | None = None,
+        mounts: Any = None,
+        mount: str = "",
     ) -> tuple[str, TokenEntry]:
         """Store a new service token; ``entry``'s accessor and times must be set (see ``draft``).
 
@@ -190,6 +200,7 @@ class Tokens:
             token: a caller-chosen token, "" = make one.
             extra: built with ``cubbyhole`` writes and the like, in the same commit.
             parent: the caller; the commit fails if it was changed or revoked meanwhile, and is retried.
+            mounts, mount: the MountTable and the uuid of the mount whose login earned it, which must stand.
 
         Returns:
             (token, entry).
@@ -197,13 +208,15 @@ class Tokens:
         Raises:
             BadRequest: the chosen token exists already.
             PermissionDenied: the parent is gone.
+            NotFound: the namespace or the mount is being removed, or gone.
         """
         chosen = bool(token)
         token = token or service_token() + self.keys.tail
         token_id = self.hash(token)
         writes = [*self._writes(token_id, entry), *extra]
         for _ in range(_TRIES):
-            expect = {self.keys.entry + token_id: 0}
+            standing = self.ground if mounts is None else mounts.standing(mount)
+            expect = {**standing, self.keys.entry + token_id: 0}
             if chosen:  # what hung on an earlier token of that name must be gone
                 expect[self.keys.note(token_id)] = 0
             if entry.parent and parent is not None:
@@ -214,6 +227,12 @@ class Tokens:
                 taken = await self._storage.get_many([self.keys.entry + token_id, self.keys.note(token_id)])
                 if chosen and any(taken):
                     raise BadRequest("cannot create a token with a duplicate ID") from None
+                for key, revision in self.ground.items():
+                    stored = await self._storage.get_sealed(key)
+                    if stored is None or stored.revision != revision:
+                        raise NotFound("namespace not found") from None
+                if mounts is not None:
+                    await mounts.look_again()
                 if entry.parent:
                     parent = await self._parent(entry)
                     if parent is None:
