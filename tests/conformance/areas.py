@@ -13,7 +13,10 @@ USERPASS = "auth: userpass"
 KV1 = "engine: kv v1"
 KV2 = "engine: kv v2"
 CUBBYHOLE = "engine: cubbyhole"
-BUILT = (SEAL, KEYS, MOUNTS, POLICIES, LEASES, CONFIG, TOKEN, APPROLE, USERPASS, KV1, KV2, CUBBYHOLE)
+BUILT = (
+    SEAL, KEYS, MOUNTS, POLICIES, LEASES, CONFIG, TOKEN, APPROLE, USERPASS, KV1, KV2, CUBBYHOLE,
+    "auth: cert", "auth: kubernetes", "identity: entities, groups, aliases, lookup", "sys: namespaces", "sys: quotas",
+)  # fmt: skip
 
 _PREFIXES = {
     SEAL: "ha-status health host-info in-flight-req init leader seal step-down unseal version-history",
