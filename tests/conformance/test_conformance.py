@@ -254,7 +254,8 @@ def router() -> Iterator[Router]:
         vault.mount("secret", "kv", options={"version": "2"})
         vault.mount("kv1", "kv", options={"version": "1"})
         vault.mount("auth/userpass", "userpass")
-        vault.mount("auth/approle", "approle")
+        for kind in ("approle", "cert", "kubernetes"):
+            vault.mount(f"auth/{kind}", kind)
         yield vault._core.router("root")
 
 
@@ -262,6 +263,8 @@ def test_every_listed_route_of_a_built_area_is_routed(router: Router) -> None:
     lost = []
     for one in own_list():
         if one.area not in BUILT or one.method not in OPS or one.path.startswith("sys/internal/inspect/"):
+            continue
+        if one.path.endswith(("/delete-sealed", "/seal-status")):  # a seal of a namespace's own: not built
             continue
         path = one.path + "/" * (one.method == "LIST" and not one.path.endswith("/"))
         match, _ = router.match(OPS[one.method], path)
