@@ -78,14 +78,21 @@ def _texts_of(args: type[msgspec.Struct]) -> tuple[frozenset[str], frozenset[str
 
 
 class Warnings:
-    """Handler: what earlier steps warned of goes into the answer."""
+    """Handler: what earlier steps warned of goes into the answer, if it says anything.
+
+    One without content stays so, as in Vault's ``HandleRequest``: clients go by the 204.
+    """
 
     special_only = True  # see Pipeline
 
     async def post_route(self, call: Call, response: Response) -> Response:
-        if not call.warnings or response.bare or response.raw is not None:
+        if not call.warnings or response.bare or response.raw is not None or _empty(response):
             return response
         return msgspec.structs.replace(response, warnings=(*response.warnings, *call.warnings))
+
+
+def _empty(response: Response) -> bool:
+    return response.data is None and response.auth is response.wrap_info is None and not response.warnings
 
 
 __all__ = ["BadRequest", "Facts", "Warnings"]

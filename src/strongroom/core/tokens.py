@@ -215,12 +215,12 @@ class Tokens:
         token_id = self.hash(token)
         writes = [*self._writes(token_id, entry), *extra]
         for _ in range(_TRIES):
-            standing = self.ground if mounts is None else mounts.standing(mount)
-            expect = {**standing, self.keys.entry + token_id: 0}
-            if chosen:  # what hung on an earlier token of that name must be gone
-                expect[self.keys.note(token_id)] = 0
+            expect = dict(self.ground if mounts is None else mounts.standing(mount))
             if entry.parent and parent is not None:
                 expect[self._key(entry.parent, entry.parent_namespace)] = parent.revision
+            expect[self.keys.entry + token_id] = 0  # last: a caller that chooses its own token is no parent of itself
+            if chosen:  # what hung on an earlier token of that name must be gone
+                expect[self.keys.note(token_id)] = 0
             try:
                 await self._storage.commit(writes, expect=expect)
             except Conflict:

@@ -29,7 +29,9 @@ class Shop:
     def routes(self) -> tuple[Route, ...]:
         ops = {Op.READ: self.put, Op.UPDATE: self.put}
         loose = Route(pattern="loose/{name}", ops=ops, args=Args, strict=False, help="x")
-        return (Route(pattern="item/{name}", ops=ops, args=Args, exists=self.known, facts=self.facts, help="x"), loose)
+        silent = Route(pattern="silent/{name}", ops={Op.UPDATE: self.keep}, args=Args, help="x")
+        item = Route(pattern="item/{name}", ops=ops, args=Args, exists=self.known, facts=self.facts, help="x")
+        return (item, loose, silent)
 
     async def known(self, call: Call) -> bool:
         ORDER.append("exists")
@@ -45,6 +47,9 @@ class Shop:
         ORDER.append(f"{call.request.op.value} {sorted(call.facts.items())}")
         self.stock.add(args.name)
         return Response(data={"ttl": args.ttl, "flag": args.flag, "items": args.items, "text": args.text})
+
+    async def keep(self, call: Call, args: Args) -> Response:
+        return Response(warnings=("dear",) if args.text == "dear" else ())
 
     async def revoke(self, lease_private: Any) -> None: ...
 
@@ -81,6 +86,12 @@ async def test_unknown_fields_are_warned_of_where_the_route_is_strict(world: Wor
     assert (await world.ok("POST", "shop/loose/x", {"zeta": 1}))["warnings"] is None
     many = await world.ok("POST", "shop/item/x", {"x" * 5000 + str(n): 1 for n in range(40)})
     assert len(str(many["warnings"])) < 2000
+
+
+async def test_an_answer_without_content_stays_without(world: World):
+    assert await world.status("POST", "shop/silent/x", {"zeta": 1, "name": "other"}) == 204
+    answer = await world.ok("POST", "shop/silent/x", {"zeta": 1, "text": "dear"})
+    assert answer["warnings"] == ["dear", "Endpoint ignored these unrecognized parameters: [zeta]"]
 
 
 @pytest.mark.parametrize("body", [{"ttl": "nope"}, {"flag": "maybe"}, {"items": {"a": 1}}, {"text": []}, {"ttl": -1}])

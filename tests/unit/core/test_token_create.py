@@ -105,6 +105,16 @@ async def test_a_chosen_id_is_used_once(world: World):
     assert await world.refused("POST", "auth/token/create", {"id": chosen}) == (400, said)
 
 
+async def test_no_token_is_made_its_own_parent(world: World):
+    """What walks up or down a tree that bites its tail would not come back."""
+    await world.create(id="itself", policies=["root"])
+    said = "cannot create a token with a duplicate ID"
+    for fields in ({}, {"no_parent": True}):
+        body = {"id": "itself", **fields}
+        assert await world.refused("POST", "auth/token/create", body, token="itself") == (400, said)
+    assert await world.alive("itself")
+
+
 async def test_no_default_policy(world: World):
     assert (await world.create(policies=["a"], no_default_policy=True))["policies"] == ["a"]
     assert (await world.create(policies=["default"], no_default_policy=True))["policies"] == []

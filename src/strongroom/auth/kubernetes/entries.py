@@ -228,7 +228,7 @@ def _check_authority(pem: str) -> None:
     try:
         x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
-        raise BadRequest("kubernetes_ca_cert must hold PEM-encoded certificates") from None
+        raise BadRequest("The provided CA PEM data contains no valid certificates") from None
 
 
 def _host(text: str) -> str:
