@@ -92,7 +92,8 @@ class Warnings:
 
 
 def _empty(response: Response) -> bool:
-    return response.data is None and response.auth is response.wrap_info is None and not response.warnings
+    some = (response.data, response.auth, response.wrap_info)
+    return all(part is None for part in some) and not response.warnings
 
 
 __all__ = ["BadRequest", "Facts", "Warnings"]
