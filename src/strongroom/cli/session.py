@@ -208,7 +208,7 @@ class Session:
 
     def show_written(self, answer: Answer, success: str) -> int:
         """Show what a write answered, or ``success`` when it answered nothing; that is no JSON, so not then."""
-        body = answer.body or {}
+        body = output.envelope(answer.body) if answer.body else {}
         if body.get("data") or body.get("auth") or body.get("wrap_info"):
             return self.show_answer(answer)
         if self.field:
