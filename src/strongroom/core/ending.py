@@ -6,6 +6,7 @@ from typing import Any
 
 from strongroom.core import layout
 from strongroom.core.leases import Leases
+from strongroom.core.mount_entry import MountEntry
 from strongroom.core.mounts import MountTable
 from strongroom.core.sweep import delete_prefix
 from strongroom.core.tokens import Tokens
@@ -79,12 +80,32 @@ class Ending:
             raise first
         return done
 
+    async def revoke_mount(self, entry: MountEntry) -> None:
+        """Revoke all that a mount gave, also at paths that it had before it was moved.
+
+        Raises:
+            VaultError: an engine could not undo a lease.
+        """
+        await self.revoke_prefix(entry.path)
+        folder = f"{self.leases.keys.due}{entry.uuid}/"
+        after, first = "", None
+        while rows := await self._storage.scan(folder, after=after, limit=_PAGE):
+            for key, stored in rows:
+                try:
+                    if not await self.leases.revoke(stored.value.decode()):
+                        await self._storage.commit([Write(folder + key, None)])
+                except VaultError as error:
+                    first = first or error
+            after = rows[-1][0]
+        if first is not None:
+            raise first
+
     async def remove_mounts(self) -> int:
         """Go on with the removal of mounts; how many are gone."""
         done = 0
         for entry in list(self._mounts.removing):
             with contextlib.suppress(VaultError):  # a lease that cannot be undone keeps its engine's data
-                await self.revoke_prefix(entry.path)
+                await self.revoke_mount(entry)
                 await self._mounts.finish_removal(entry, storage=self._storage)
                 done += 1
         return done

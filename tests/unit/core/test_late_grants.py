@@ -166,3 +166,24 @@ async def test_a_renewal_during_a_failing_revocation_does_not_save_the_lease(
     one.clock.tick(12)
     await one.core.tidy()
     assert Till.out == set()
+
+
+@pytest.mark.parametrize("where", [{}, NS1], ids=["root", "ns1"])
+async def test_a_mount_that_was_moved_takes_back_what_it_gave_at_its_old_path(
+    worlds: tuple[World, World], where: dict[str, Any]
+) -> None:
+    """The move revokes it; if that fails, or the move ends half-way, the mount's end still must."""
+    one, two = worlds
+    await one.ok("POST", "sys/namespaces/ns1")
+    await one.ok("POST", "sys/mounts/till", {"type": "till"}, **where)
+    await one.ok("GET", "till/creds/a", **where)
+    then(lambda: two.ok("POST", "sys/remount", {"from": "till", "to": "moved"}, **where))
+    await one.status("GET", "till/creds/b", **where)  # at the old path still
+    Till.failure = Unreachable("away")
+    await one.ok("GET", "moved/creds/c", **where)
+    assert await one.status("POST", "sys/remount", {"from": "moved", "to": "again"}, **where) == 502
+    assert await one.status("DELETE", "sys/mounts/again", **where) == 502
+    Till.failure = None
+    await one.ok("DELETE", "sys/mounts/again", **where)
+    assert Till.out == set() and not [key for key in await one.stored("ns/") if "/creds/" in key]
+    assert not [key for key in await one.stored("ns/root/lease/due/") if "/token/" not in key]

@@ -159,7 +159,7 @@ class MountRoutes:
         space, path = self._where(call, args.path)
         entry = None if _strays(call, path) else await space.mounts.begin_removal(path)
         if entry is not None:
-            await space.ending.revoke_prefix(path)
+            await space.ending.revoke_mount(entry)
             await space.mounts.finish_removal(entry)
         return Response()
 
