@@ -9,6 +9,8 @@ from strongroom.core.identity.group_aliases import GroupAliasRoutes
 from strongroom.core.identity.groups import GroupRoutes
 from strongroom.core.identity.lookup import LookupRoutes
 from strongroom.core.identity.merge import MergeRoutes
+from strongroom.core.identity.mfa_enforcements import EnforcementRoutes
+from strongroom.core.identity.mfa_methods import MethodRoutes
 from strongroom.sdk.engine import Call, Mount, Route
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class IdentityEngine:
             *AliasRoutes(self._identity, self._may_change).routes(),
             *groups.routes(),
             *GroupAliasRoutes(self._identity).routes(),
+            *MethodRoutes(self._identity).routes(),
+            *EnforcementRoutes(self._identity).routes(),
             *LookupRoutes(self._identity, entities, groups).routes(),
         )
 
