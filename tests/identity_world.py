@@ -54,6 +54,12 @@ async def people(*, backend: Any = None) -> People:
     """A vault with ``secret/`` (kv 1), where ``secret/a`` and ``secret/b`` are, ``userpass/`` and ``approle/``."""
     world = await People.unsealed(backend=backend)
     assert isinstance(world, People)
+    await fill(world)
+    return world
+
+
+async def fill(world: People) -> None:
+    """Mount and write what ``people`` tells of."""
     await world.ok("POST", "sys/mounts/secret", {"type": "kv"})
     for name in ("a", "b"):
         await world.ok("POST", f"secret/{name}", {"value": name})
@@ -62,4 +68,3 @@ async def people(*, backend: Any = None) -> People:
         await world.ok("POST", f"sys/auth/{kind}", {"type": kind})
     mounts = (await world.ok("GET", "sys/auth"))["data"]
     world.userpass, world.approle = mounts["userpass/"]["accessor"], mounts["approle/"]["accessor"]
-    return world

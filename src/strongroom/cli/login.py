@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from strongroom.cli import output, terminal
+from strongroom.cli import login_mfa, output, terminal
 from strongroom.cli.command import argument, command, switch, value
 from strongroom.cli.hints import Failed, Misused
 from strongroom.cli.session import Session, sanitise
@@ -47,12 +47,17 @@ def login(session: Session, words: tuple[str, ...], **flags: Any) -> int:
         session.field, store = "token", False
     path = sanitise(flags["path"] or method).removeprefix("auth/")
     answer = _with_token(session, words) if method == "token" else _by_method(session, method, path, words)
+    if (wanted := login_mfa.requirement(answer)) is not None:
+        second = login_mfa.second_phase(session, wanted)
+        if second is None:
+            return login_mfa.show(session, answer, wanted)
+        answer = second
     body = answer.body or {}
     if body.get("wrap_info"):
         return session.show_answer(answer)
     auth = body.get("auth")
     if not isinstance(auth, dict) or not auth.get("client_token"):
-        raise Failed("the answer holds no token", "the method may want a second factor: -mfa")
+        raise Failed("the answer holds no token")
     if store:
         session.tokens.put(str(auth["client_token"]))
         if variable(session.environ, "TOKEN"):

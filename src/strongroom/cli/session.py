@@ -61,6 +61,11 @@ class Session:
         self.__exit__()
         self._transport = None
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is a terminal to ask on, and asking is allowed."""
+        return not self._flags.get("non_interactive") and terminal.can_ask()
+
     def ask_secret(self, prompt: str, instead: str) -> str:
         """Ask for a secret without echo, unless nothing may be asked; ``instead`` says what to do then."""
         if self._flags.get("non_interactive"):

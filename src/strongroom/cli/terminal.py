@@ -58,9 +58,14 @@ def note_coloured(head: str, colour: str, text: str) -> None:
     sys.stderr.write(f"{start} {visible(text)}\n")
 
 
+def can_ask() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def ask_secret(prompt: str, instead: str) -> str:
     """Ask for a secret without echo. Raises ``BadRequest`` when there is no terminal; ``instead`` says what to do."""
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise BadRequest(f"there is no terminal to ask on; {instead}")
     import getpass
 

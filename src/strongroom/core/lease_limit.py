@@ -15,12 +15,12 @@ from typing import Any
 from strongroom.core.lease_entry import LeaseEntry
 from strongroom.core.names import accessor
 from strongroom.core.rate_limit import role_of
-from strongroom.core.token_auth import ACCESSOR, token_type
+from strongroom.core.token_auth import ACCESSOR, QUOTA, token_type
 from strongroom.errors import QuotaExceeded, VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import Lease, Response
 
-_NOTE = "lease-limit"  # the id of the quota in which this call's lease was reserved
+_NOTE = QUOTA
 
 
 class LeaseLimit:
@@ -104,9 +104,11 @@ class LeaseLimit:
         if quota is None:
             return
         made = not isinstance(outcome, BaseException)
+        auth = outcome.auth if isinstance(outcome, Response) else None
         if made and call.match.mount_type == "token":
-            auth = outcome.auth if isinstance(outcome, Response) else None
             made = auth is None or (auth.token_type != "batch" and auth.ttl > 0)
+        if auth is not None and auth.mfa_requirement is not None:
+            made = False  # its token comes with the second factor, and is reserved then
         self._space(call.request.namespace).lease_counter.end(quota, made=made)
 
 

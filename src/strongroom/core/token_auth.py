@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.identity.mfa_login import header_passcodes
+from strongroom.core.identity.mfa_records import Pending
+from strongroom.core.mount_entry import MountEntry
 from strongroom.core.mounts import MountTable
 from strongroom.core.names import namespace_of_token
 from strongroom.core.namespace import Namespace
@@ -19,6 +22,7 @@ from strongroom.sdk.token_fields import address_within
 
 ACCESSOR = "accessor"  # note of a login: the accessor that its token gets, and what is stored along with it
 _ELSEWHERE = "a token has its cubbyhole in its own namespace"
+QUOTA = "lease-limit"  # note of a call: the id of the lease-count quota in which its lease was reserved
 SPENT = "spent"  # note of a call that took a token's last use: the token
 
 
@@ -110,10 +114,11 @@ class TokenAuth:
             await self._namespace(spent.caller.namespace).end_token(spent.id)
 
     async def issue(self, call: Call, response: Response) -> Response:
-        """Make the token that a login has earned.
+        """Make the token that a login has earned, or keep the login until its second factor comes.
 
         Raises:
             BadRequest: the method asks for what no token may have (the root policy, a batch token with uses).
+            PermissionDenied: the codes that came along do not satisfy what is enforced.
         """
         auth = response.auth
         assert auth is not None
@@ -157,9 +162,33 @@ class TokenAuth:
             private=auth.private,
             namespace=space.id,
         )
-        token, entry = await store(space.tokens, entry, extra=extra, mounts=space.mounts, mount=call.match.mount_uuid)
-        shown = await shown_auth(space, entry, token)
-        return msgspec.structs.replace(response, auth=shown, warnings=(*response.warnings, *warnings))
+        warnings = (*response.warnings, *warnings)
+        waits = await self._second_factor(call, space, mount, entry, (warnings, extra))
+        if isinstance(waits, Auth):
+            return msgspec.structs.replace(response, auth=waits)
+        token, entry = await store(space.tokens, waits, extra=extra, mounts=space.mounts, mount=call.match.mount_uuid)
+        return msgspec.structs.replace(response, auth=await shown_auth(space, entry, token), warnings=warnings)
+
+    async def _second_factor(
+        self, call: Call, space: Namespace, mount: MountEntry | None, entry: TokenEntry, beside: tuple[Any, Any]
+    ) -> TokenEntry | Auth:
+        """The token as it may be made now, or what is asked for before; ``beside``: warnings, and further writes."""
+        mfa = space.identity.mfa
+        rules = () if mount is None else await mfa.rules(mount, entry.entity_id)
+        if not rules:
+            return entry
+        given = header_passcodes(call.request.headers.get("x-vault-mfa", ""))
+        if given:
+            return msgspec.structs.replace(entry, mfa=await mfa.satisfy(rules, entry.entity_id, given))
+        warnings, extra = beside
+        pending = Pending(
+            entry=entry,
+            expires=0.0,
+            warnings=warnings,
+            extra=tuple((write.key, write.value) for write in extra),
+            quota=call.notes.get(QUOTA, ""),
+        )
+        return await mfa.hold(pending, rules)
 
 
 async def store(

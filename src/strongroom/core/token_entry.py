@@ -51,6 +51,7 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     private: dict[str, Any] = {}  # of the auth method, for its renew()
     creation_path: str = ""  # of a wrapping token: the request whose answer it holds
     namespace: str = ROOT_NAMESPACE
+    mfa: tuple[str, ...] = ()  # ids of the MFA methods that the login passed
     ordered: bool = False  # its child note and its lease are named with the time of creation
 
     def __repr__(self) -> str:
@@ -96,6 +97,7 @@ def caller_of(entry: TokenEntry, token_id: str) -> Caller:
         orphan=not entry.parent,
         parent=entry.parent,
         root="root" in entry.policies,
+        mfa=entry.mfa,
     )
 
 

@@ -42,6 +42,8 @@ class Wrapping:
             return response
         if response.data is None and response.auth is None:
             return response
+        if response.auth is not None and response.auth.mfa_requirement is not None:
+            return response  # nothing secret yet: what the second factor gets can be wrapped
         space = self._namespace(call.request.namespace)
         accessor = response.auth.accessor if response.auth else str((response.data or {}).get("secret_id_accessor", ""))
         info = await wrap(

@@ -27,7 +27,7 @@ class WireAuth(msgspec.Struct):
 
     client_token: str
     accessor: str
-    policies: tuple[str, ...]
+    policies: tuple[str, ...] | None
     token_policies: tuple[str, ...] | msgspec.UnsetType
     identity_policies: tuple[str, ...] | msgspec.UnsetType
     metadata: Mapping[str, str] | None
@@ -36,7 +36,7 @@ class WireAuth(msgspec.Struct):
     entity_id: str
     token_type: str
     orphan: bool
-    mfa_requirement: None
+    mfa_requirement: Mapping[str, Any] | None
     num_uses: int
 
 
@@ -57,7 +57,7 @@ def wire_auth(auth: Auth) -> WireAuth:
     return WireAuth(
         client_token=auth.client_token,
         accessor=auth.accessor,
-        policies=policies,
+        policies=policies if auth.mfa_requirement is None else None,
         token_policies=auth.token_policies or msgspec.UNSET,
         identity_policies=auth.identity_policies or msgspec.UNSET,
         metadata=auth.metadata,
@@ -66,6 +66,6 @@ def wire_auth(auth: Auth) -> WireAuth:
         entity_id=auth.entity_id,
         token_type=auth.token_type,
         orphan=auth.orphan,
-        mfa_requirement=None,
+        mfa_requirement=auth.mfa_requirement,
         num_uses=auth.num_uses,
     )

@@ -100,6 +100,7 @@ class Auth(msgspec.Struct, frozen=True, kw_only=True):
     identity_policies: tuple[str, ...] = ()
     entity_id: str = ""
     orphan: bool = True
+    mfa_requirement: Mapping[str, Any] | None = None  # there is no token before these second factors are proved
 
     def __repr__(self) -> str:
         return f"Auth(display_name={self.display_name!r})"

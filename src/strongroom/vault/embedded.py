@@ -167,7 +167,7 @@ class _Base:
 
     async def _login(self, path: str, data: Data | None, certificate: bytes) -> Response:
         response = await self._send(Op.UPDATE, path, data, "", certificate)
-        if response.auth is not None:
+        if response.auth is not None and response.auth.client_token:  # there may be a second factor to prove first
             self._token = _kept(response.auth.client_token)
         return response
 

@@ -80,3 +80,28 @@ def test_colours_are_for_terminals(stub: Stub, run: Run, monkeypatch: pytest.Mon
 def test_nothing_is_asked_without_a_terminal(run: Run, home: Path) -> None:
     assert run(["login"]).code == 1
     assert not (home / ".vault-token").exists()
+
+
+def test_a_passcode_is_asked_for_and_not_echoed(stub: Stub, home: Path) -> None:
+    asked = '"mfa_requirement":{"mfa_request_id":"r1","mfa_constraints":{"e":{"any":[%s]},"f":{"any":[%s]}}}'
+    method = '{"type":"totp","id":"m1","uses_passcode":true,"name":"phone"}'
+    stub.expected = [
+        Exchange(
+            "PUT",
+            "/v1/auth/userpass/login/bob",
+            '{"password":"pw"}',
+            200,
+            f'{{"auth":{{"client_token":"",{asked % (method, method)}}}}}',
+        ),
+        Exchange(
+            "PUT",
+            "/v1/sys/mfa/validate",
+            '{"mfa_request_id":"r1","mfa_payload":{"m1":["123456"]}}',
+            200,
+            '{"auth":{"client_token":"hvs.second","policies":["default"]}}',
+        ),
+    ]
+    words = ["login", "-method=userpass", "-no-print", "username=bob", "password=pw"]
+    code, shown = converse(words, b"Passcode of phone (will be hidden): ", b"123456\n")
+    assert (code, stub.faults) == (0, []) and b"123456" not in shown
+    assert (home / ".vault-token").read_text() == "hvs.second"

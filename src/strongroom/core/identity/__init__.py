@@ -5,6 +5,8 @@ from typing import Any
 
 from strongroom.core.identity.login import Logins
 from strongroom.core.identity.membership import Membership
+from strongroom.core.identity.mfa_login import LoginMfa
+from strongroom.core.identity.mfa_secrets import MfaSecrets
 from strongroom.core.identity.records import IdentityView
 from strongroom.core.identity.removal import Removal
 from strongroom.core.identity.store import IdentityStore
@@ -27,15 +29,21 @@ class Identity:
     ) -> None:
         self.store = IdentityStore(storage, namespace, hash_text, now)
         self.views = Views(self.store, mount_of)
-        self.store.on_change = self.views.forget
+        self.mfa = LoginMfa(self.store, self.views, hash_text)
+        self.mfa_secrets = MfaSecrets(self.store)
+        self.store.on_change = self._changed
         self.logins = Logins(self.store)
         self.known = self.views.known  # asked for every request
         self.membership = Membership(self.store)
         self.removal = Removal(self.store)
 
+    def _changed(self) -> None:
+        self.views.forget()
+        self.mfa.forget()
+
     async def forget(self) -> None:
         """The namespace's epoch moved."""
-        self.views.forget()
+        self._changed()
 
     async def caller(self, caller: Caller, *, keep: bool = True) -> Caller | None:
         """See ``Views.caller``."""

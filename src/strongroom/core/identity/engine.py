@@ -9,6 +9,8 @@ from strongroom.core.identity.group_aliases import GroupAliasRoutes
 from strongroom.core.identity.groups import GroupRoutes
 from strongroom.core.identity.lookup import LookupRoutes
 from strongroom.core.identity.merge import MergeRoutes
+from strongroom.core.identity.mfa_enforcements import EnforcementRoutes
+from strongroom.core.identity.mfa_methods import MethodRoutes
 from strongroom.core.identity.oidc_named_keys import NamedKeyRoutes
 from strongroom.core.identity.oidc_roles import OidcRoleRoutes
 from strongroom.core.identity.oidc_tokens import OidcTokenRoutes
@@ -36,6 +38,8 @@ class IdentityEngine:
             *AliasRoutes(self._identity, self._may_change).routes(),
             *groups.routes(),
             *GroupAliasRoutes(self._identity).routes(),
+            *MethodRoutes(self._identity).routes(),
+            *EnforcementRoutes(self._identity).routes(),
             *LookupRoutes(self._identity, entities, groups).routes(),
             *(
                 route

@@ -22,7 +22,7 @@ _FIXED = 7  # writes of the last commit besides aliases and memberships: both en
 
 
 class MergeArgs(msgspec.Struct, frozen=True, kw_only=True):
-    """``force`` is about MFA secrets in Vault; no entity has one here, so it changes nothing."""
+    """``force`` is about MFA secrets in Vault. Here the entity that stays keeps its own, so it changes nothing."""
 
     from_entity_ids: StrList = StrList()
     to_entity_id: Text = Text("")

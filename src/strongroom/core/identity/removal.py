@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from strongroom.core.identity.mfa_secrets import MfaSecrets
 from strongroom.core.identity.names import index_of
 from strongroom.core.identity.records import Alias, entity_of, pair_of
 from strongroom.core.identity.store import IdentityStore
@@ -19,6 +20,7 @@ class Removal:
 
     def __init__(self, store: IdentityStore) -> None:
         self._store = store
+        self._secrets = MfaSecrets(store)
 
     async def entity(self, entity_id: str) -> None:
         """Delete an entity, its aliases and memberships. Its tokens are refused from the next request on."""
@@ -41,7 +43,7 @@ class Removal:
             await self.entity_remains(entity_id)
 
     async def entity_remains(self, entity_id: str) -> None:
-        """Remove what is left of an entity that is gone: what points to its aliases, and its memberships."""
+        """Remove what is left of an entity that is gone: what points to its aliases, its memberships, its secrets."""
         store = self._store
         note = f"{store.keys.leaving}entity-{entity_id}"
         stored = await store.storage.get(note)
@@ -54,6 +56,7 @@ class Removal:
                     part = entity.merged[start : start + 60]
                     await store.storage.commit([Write(store.keys.merged + old, None) for old in part])
         await self._drop_memberships(f"{store.keys.member_in}{entity_id}/", lambda group: (group, entity_id))
+        await self._secrets.entity_left(entity_id)
         await store.storage.commit([Write(note, None)])
 
     async def _drop_pointer(self, alias: Alias) -> None:

@@ -46,14 +46,14 @@ class IdentityStore:
 
     async def entity(self, entity_id: str) -> Entity | None:
         """The entity with exactly that id."""
-        stored = await self.storage.get(self.keys.entity + entity_id) if _is_id(entity_id) else None
+        stored = await self.storage.get(self.keys.entity + entity_id) if is_id(entity_id) else None
         return None if stored is None else entity_of(stored.value)
 
     async def living(self, entity_id: str) -> Entity | None:
         """The entity with that id, or the one it was merged into."""
         for _ in range(_HOPS):
             entity = await self.entity(entity_id)
-            if entity is not None or not _is_id(entity_id):
+            if entity is not None or not is_id(entity_id):
                 return entity
             stored = await self.storage.get(self.keys.merged + entity_id)
             if stored is None:
@@ -67,7 +67,7 @@ class IdentityStore:
         return None if stored is None else await self.entity(pair_of(stored.value)[0])
 
     async def group(self, group_id: str) -> Group | None:
-        stored = await self.storage.get(self.keys.group + group_id) if _is_id(group_id) else None
+        stored = await self.storage.get(self.keys.group + group_id) if is_id(group_id) else None
         return None if stored is None else group_of(stored.value)
 
     async def group_named(self, name: str) -> Group | None:
@@ -76,11 +76,11 @@ class IdentityStore:
 
     async def alias(self, alias_id: str) -> Alias | None:
         """An entity's alias by its id."""
-        stored = await self.storage.get(self.keys.alias + alias_id) if _is_id(alias_id) else None
+        stored = await self.storage.get(self.keys.alias + alias_id) if is_id(alias_id) else None
         return None if stored is None else alias_of(stored.value)
 
     async def group_alias(self, alias_id: str) -> Alias | None:
-        stored = await self.storage.get(self.keys.group_alias + alias_id) if _is_id(alias_id) else None
+        stored = await self.storage.get(self.keys.group_alias + alias_id) if is_id(alias_id) else None
         return None if stored is None else alias_of(stored.value)
 
     def alias_key(self, mount_accessor: str, name: str) -> str:
@@ -236,6 +236,6 @@ class _NothingToDo(Exception):
     """There was nothing to change."""
 
 
-def _is_id(text: str) -> bool:
+def is_id(text: str) -> bool:
     """Whether ``text`` can be the last part of a key: what clients send as ids is looked up as it is."""
     return bool(text) and len(text) <= 128 and text.isascii() and text.isprintable() and "/" not in text
