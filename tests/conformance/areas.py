@@ -16,7 +16,6 @@ CUBBYHOLE = "engine: cubbyhole"
 BUILT = (
     SEAL, KEYS, MOUNTS, POLICIES, LEASES, CONFIG, TOKEN, APPROLE, USERPASS, KV1, KV2, CUBBYHOLE,
     "auth: cert", "auth: kubernetes", "identity: entities, groups, aliases, lookup", "sys: namespaces", "sys: quotas",
-    "identity: login MFA", "sys: login MFA",
 )  # fmt: skip
 
 _PREFIXES = {
