@@ -92,7 +92,7 @@ class Warnings:
 
 
 def _empty(response: Response) -> bool:
-    return response.data is None and response.auth is response.wrap_info is None and not response.warnings
+    return response.data is None and response.auth is None and response.wrap_info is None and not response.warnings
 
 
 __all__ = ["BadRequest", "Facts", "Warnings"]
