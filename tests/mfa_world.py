@@ -85,11 +85,11 @@ class Factors(People):
         return other
 
 
-async def factors(**method: Any) -> Factors:
+async def factors(*, backend: Any = None) -> Factors:
     """A vault with ``userpass/``, ``approle/``, ``secret/a`` and a TOTP method that nothing enforces yet."""
-    world = await Factors.unsealed()
+    world = await Factors.unsealed(backend=backend)
     assert isinstance(world, Factors)
     await fill(world)
-    fields = {"issuer": "Strongroom", "method_name": "phone", **method}
+    fields = {"issuer": "Strongroom", "method_name": "phone"}
     world.method = (await world.ok("POST", "identity/mfa/method/totp", fields))["data"]["method_id"]
     return world

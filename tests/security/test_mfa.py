@@ -68,6 +68,7 @@ async def test_sec_cve_2025_6015_one_request_is_one_guess(world: Factors) -> Non
     bob = await world.enrol("bob")
     waiting = await world.begin("bob")
     assert (await world.finish(waiting, bob.wrong(), bob.code()))[0] == 403
+    assert (await world.finish(waiting, bob.code(), bob.wrong()))[0] == 403
     assert (await world.at_once("bob", f"phone:{bob.wrong()},phone:{bob.code()}"))[0] == 403
     assert (await world.finish(waiting, bob.code()))[0] == 200
 
@@ -98,11 +99,12 @@ async def test_sec_cve_2025_6013_the_entity_counts_after_a_merge_too() -> None:
     world = await factors()
     bob = await world.enrol("bob")
     await world.enforce(identity_entity_ids=[bob.entity])
-    other = await world.entity(name="robert")
+    other, used = await world.entity(name="robert"), bob.code()
+    assert (await world.enter("bob", used))[0] == 200
     await world.ok("POST", "identity/entity/merge", {"from_entity_ids": [bob.entity], "to_entity_id": other})
-    status, body = await world.enter("bob", bob.code())
+    assert (await world.enter("bob", used))[0] == 403  # what was used before stays used
+    status, body = await world.enter("bob", bob.code(1))
     assert status == 200 and body["auth"]["entity_id"] == other
-    assert (await world.enter("bob", bob.code()))[0] == 403  # what was used before stays used
 
 
 async def test_sec_cve_2022_30689_enforcement_survives_a_restart(world: Factors) -> None:

@@ -9,6 +9,7 @@ import pytest
 from mfa_world import Factors, factors
 from strongroom.core.identity.mfa_login import header_passcodes, payload_passcodes
 from strongroom.errors import BadRequest
+from yielding_store import YieldingStore
 
 
 @pytest.fixture
@@ -162,13 +163,22 @@ async def test_a_broken_second_phase(world: Factors, body: Any) -> None:
     assert await world.status("POST", "sys/mfa/validate", body, token="") == 400
 
 
-async def test_one_code_at_the_same_time_makes_one_token(world: Factors) -> None:
-    bob, other = await world.enrol("bob"), await world.other_factors()
+@pytest.mark.parametrize("seed", range(4))
+async def test_at_the_same_time_a_code_makes_one_token_and_every_guess_counts(seed: int) -> None:
+    store = YieldingStore(seed)
+    world = await factors(backend=store)
+    bob, ann, other = await world.enrol("bob"), await world.enrol("ann"), await world.other_factors()
     await world.enforce()
-    waiting = [await world.begin("bob") for _ in range(8)]
+    waiting = [await world.begin("bob") for _ in range(6)]
     workers = [world, other] * 4
-    done = await asyncio.gather(*(w.finish(one, bob.code()) for w, one in zip(workers, waiting, strict=True)))
+    store.active = True
+    done = await asyncio.gather(*(w.finish(one, bob.code()) for w, one in zip(workers, waiting, strict=False)))
     assert [status for status, _ in done].count(200) == 1
+    guess = f"phone:{ann.wrong()}"
+    done = await asyncio.gather(*(w.at_once("ann", guess) for w in workers[:5]))
+    store.active = False
+    assert [status for status, _ in done] == [403] * 5
+    assert (await world.enter("ann", ann.code()))[0] == 403  # all five were counted
 
 
 async def test_unfinished_logins_do_not_pile_up(world: Factors) -> None:
