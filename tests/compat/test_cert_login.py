@@ -113,27 +113,13 @@ def test_a_foreign_certificate_disturbs_no_other_request(site: Site, cert: Any) 
         assert [site.health(who) for _ in range(4)] == [200] * 4
 
 
-def test_every_worker_asks(site: Site, cert: Any) -> None:
-    assert all(site.asks() for _ in range(8))
+def test_every_worker_asks_while_there_is_a_role_and_only_then(site: Site, cert: Any) -> None:
+    assert not any(site.asks() for _ in range(8))
     cert.create_ca_certificate_role("web", certificate=ROOT.pem)
+    assert all(site.asks() for _ in range(8))
     assert all(site.login(WEB)["auth"]["client_token"] for _ in range(8))
-
-
-def test_a_connection_that_is_older_than_the_role(site: Site) -> None:
-    """One client that sets the method up and logs in by it, as hvac's own tests do."""
-    with requests.Session() as session:
-        session.cert, session.trust_env = site.files(WEB), False
-        session.verify, session.headers["X-Vault-Token"] = site.ca, site.server.token
-
-        def ask(path: str, body: dict[str, Any]) -> requests.Response:
-            return session.post(f"{site.server.address}/v1/{path}", json=body, timeout=20)
-
-        assert ask("sys/auth/late", {"type": "cert"}).status_code == 204
-        assert ask("auth/late/certs/web", {"name": "web", "certificate": WEB.pem}).status_code == 204
-        assert ask("auth/late/login", {"name": "web"}).json()["auth"]["metadata"]["cert_name"] == "web"
-        pools = session.adapters["https://"].poolmanager.pools  # type: ignore[attr-defined]
-        assert [pools[key].num_connections for key in pools.keys()] == [1]
-    site.root.sys.disable_auth_method("late")
+    cert.delete_certificate_role("web")
+    assert not any(site.asks() for _ in range(8))
 
 
 def test_a_pinned_certificate(site: Site, cert: Any) -> None:

@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._peer = (peer[0], peer[1])
-        if self._tls:
+        if self._tls and door.settings().client_trust:
             self._certificates = peer_certificates(transport.get_extra_info("ssl_object"))
         if len(door.connections) > self._limits.max_connections and not door.make_room(self):
             self.abort()

@@ -1,10 +1,10 @@
-"""Certificates of TLS clients: asking for them without judging them here.
+"""Certificates of TLS clients: asking for them while an auth method goes by them, without judging them here.
 
 Who may log in is for the auth method to say, at each login: a certificate that no role trusts refuses a login and not
 the connection. Python's ``ssl`` has no verify callback, so OpenSSL is told through ``ctypes`` to take every chain
 (``SSL_CTX_set_cert_verify_callback``); the handshake itself still proves that the client holds the private key. Where
-that cannot be done (``can_take_any``), the context gets the roles' certificates as its trust while there are any, and a
-client with another certificate cannot connect.
+that cannot be done (``can_take_any``), the context gets the roles' certificates as its trust, and a client with
+another certificate cannot connect.
 """
 
 import contextlib
@@ -25,11 +25,9 @@ _take_any = _TAKE(lambda _store, _argument: 1)  # kept for good: OpenSSL holds a
 
 
 class Asking:
-    """How one TLS listener asks its clients for a certificate.
+    """Whether one TLS listener asks its clients for a certificate, following what auth methods trust.
 
-    With ``take_any`` it always asks, as Vault does: a connection may be older than the first role that its client logs
-    in by. Without, it follows what auth methods trust. A listener with a ``tls_client_ca_file``, or one that must not
-    ask, stays as its configuration says.
+    A listener with a ``tls_client_ca_file``, or one that must not ask, stays as its configuration says.
 
     Args:
         tls: the listener's files.
@@ -45,15 +43,20 @@ class Asking:
         self._follows = tls.request_client_cert and not tls.client_ca_file
         self._current = self.context
         self._trust: frozenset[bytes] = frozenset()
-        if self._follows and take_any is not None:
-            self.context.verify_mode = ssl.CERT_OPTIONAL
-            take_any(self.context)
 
     def follow(self, trust: frozenset[bytes]) -> None:
-        """From the next connection on: go by ``trust`` (DER), where not every certificate is taken."""
-        if self._follows and self._take_any is None and trust != self._trust:
+        """From the next connection on: ask for a certificate if ``trust`` (DER) holds any."""
+        if not self._follows or trust == self._trust:
+            return
+        if self._take_any is not None:
+            if trust and not self._trust:
+                self.context.verify_mode = ssl.CERT_OPTIONAL
+                self._take_any(self.context)
+            elif not trust:
+                self.context.verify_mode = ssl.CERT_NONE
+        else:
             self._swap(trust)
-            self._trust = trust
+        self._trust = trust
 
     def reload(self, load: Callable[[ssl.SSLContext], None]) -> None:
         """Let ``load`` put new files into the living contexts."""
