@@ -29,8 +29,18 @@ NEEDED = {"policy": 'path "x" { capabilities = ["read"] }', "password": "p", "ty
 # Groups of sys/ routes that a namespace answers for itself. A new route is named here or in ROOT_ONLY.
 OPEN = (
     *("auth", "capabilities", "capabilities-accessor", "capabilities-self", "config/authorization", "internal/specs"),
-    *("internal/ui", "leases", "locked-users", "mounts", "namespaces", "policies", "policy", "quotas/lease-count"),
-    *("quotas/rate-limit", "remount", "renew", "revoke", "revoke-force", "revoke-prefix", "tools", "wrapping"),
+    *("internal/ui", "leases", "locked-users", "mfa", "mounts", "namespaces", "policies", "policy"),
+    *(
+        "quotas/lease-count",
+        "quotas/rate-limit",
+        "remount",
+        "renew",
+        "revoke",
+        "revoke-force",
+        "revoke-prefix",
+        "tools",
+        "wrapping",
+    ),
 )
 
 

@@ -7,6 +7,8 @@ begins another. Counts of one process lie in a dict; workers of a server share t
 from collections import OrderedDict
 from typing import NamedTuple, Protocol
 
+_ROUNDING = 1e-3  # seconds; a window's end less its length is not exactly the moment it began
+
 
 class Window(NamedTuple):
     """What is remembered of one counted group. Times are seconds since the Unix epoch."""
@@ -45,7 +47,8 @@ def after_request(window: Window | None, now: float, limit: Limit) -> tuple[Wind
     """What ``window`` becomes by a request at ``now``; every ``Windows`` applies this rule in one step."""
     if window is not None and now < window.blocked_until <= now + max(limit.block, limit.seconds):
         return window, Taken(False, 0, window.blocked_until - now)
-    if window is None or not window.end - limit.seconds <= now < window.end:  # also when the clock was put back
+    if window is None or not window.end - limit.seconds - _ROUNDING <= now < window.end:
+        # also when the clock was put back
         window = Window(now + limit.seconds, 0)
     left = limit.requests - window.used
     if left > 0:

@@ -1,6 +1,6 @@
 """Windows of rate limits, with a clock that is set by hand."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strongroom.core.rate_windows import Limit, ProcessWindows, Taken, Window, after_request
@@ -55,6 +55,7 @@ def test_memory_is_bounded_whatever_the_number_of_groups() -> None:
     st.floats(0.1, 10),
     st.sampled_from([0.0, 3.0]),
 )
+@example([1.0, 5.0, 5.0, 4.085720029173592, 4.787388307585982, 0.0], 1, 4.954838297294053, 0.0)  # end - seconds > begin
 def test_no_window_lets_more_than_its_number_through(
     steps: list[float], number: int, seconds: float, block: float
 ) -> None:

@@ -119,7 +119,7 @@ class Database:
         if found is None and not config.plugin:
             raise BadRequest("plugin_name is needed")
         kind, login = self._kind(config), self._login(config)
-        if args.verify_connection:
+        if config.verify_connection:
             try:
                 await self._mount.databases.run(login, kind.verify)
             except VaultError as error:

@@ -23,7 +23,7 @@ class ConfigArgs(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     plugin_name: Text | UnsetType = UNSET
     allowed_roles: StrList | UnsetType = UNSET
-    verify_connection: Flag = Flag(1)
+    verify_connection: Flag | UnsetType = UNSET
     connection_url: Text | UnsetType = UNSET
     username: Text | UnsetType = UNSET
     password: Text | UnsetType = UNSET
@@ -45,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allowed_roles: tuple[str, ...] = ()
     password_policy: str = ""
     root_rotation_statements: tuple[str, ...] = ()
+    verify_connection: bool = True
 
     def __repr__(self) -> str:
         return f"Config({self.plugin!r})"
@@ -69,6 +70,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             changes["plugin"] = str(args.plugin_name)
         if args.password_policy is not UNSET:
             changes["password_policy"] = str(args.password_policy)
+        if args.verify_connection is not UNSET:
+            changes["verify_connection"] = bool(args.verify_connection)
         for name in ("allowed_roles", "root_rotation_statements"):
             if (items := getattr(args, name)) is not UNSET:
                 changes[name] = tuple(map(str, items))
@@ -99,7 +102,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "plugin_name": self.plugin,
             "plugin_version": "",
             "root_credentials_rotate_statements": list(self.root_rotation_statements),
-            "verify_connection": True,
+            "verify_connection": self.verify_connection,
         }
 
 

@@ -217,6 +217,17 @@ async def test_a_namespace_has_its_own(world: Factors) -> None:
     assert auth["client_token"] == "" and auth["mfa_requirement"]
 
 
+async def test_no_namespace_finishes_the_login_of_another(world: Factors) -> None:
+    await world.ok("POST", "sys/namespaces/team")
+    bob = await world.enrol("bob")
+    await world.enforce()
+    waiting = await world.begin("bob")
+    payload = {"mfa_request_id": waiting, "mfa_payload": {world.method: [bob.code()]}}
+    unknown = await world.refused("POST", "team/sys/mfa/validate", {**payload, "mfa_request_id": "x"}, token="")
+    assert await world.refused("POST", "team/sys/mfa/validate", payload, token="") == unknown
+    assert (await world.finish(waiting, bob.code()))[0] == 200
+
+
 def test_passcodes() -> None:
     assert header_passcodes("a:1, b ,c:2:3,a: 4,,") == {"a": ["1", " 4"], "b": [], "c": ["2:3"]}
     assert payload_passcodes({"a": ["1"], "b": "2", "c": None, "d": []}) == {"a": ["1"], "b": ["2"], "c": [], "d": []}

@@ -107,3 +107,17 @@ async def test_a_role_is_checked_and_statements_keep_their_commas():
 )
 def test_which_roles_may_use_a_connection(allowed: str, role: str, may: bool):
     assert Config(allowed_roles=(allowed,)).allows(role) is may
+
+
+async def test_whether_a_connection_is_verified_is_kept_and_shown():
+    harness = Harness(Database, path="database/", kind="database", databases=OnlyKinds())
+    config: dict[str, Any] = {"plugin_name": PostgreSQL.plugin, "allowed_roles": "a"}
+    config["connection_url"] = "postgresql://root:x@db.example/x"
+    with pytest.raises(BadRequest, match="verifying connection"):
+        await harness.write("config/app", config)
+    await harness.write("config/app", {**config, "verify_connection": False})
+    await harness.write("config/app", {"allowed_roles": "b"})
+    shown = (await harness.read("config/app")).data
+    assert (shown["verify_connection"], shown["allowed_roles"]) == (False, ["b"])
+    with pytest.raises(BadRequest, match="verifying connection"):
+        await harness.write("config/app", {"verify_connection": True})
