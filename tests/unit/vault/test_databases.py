@@ -51,12 +51,14 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def test_it_works_without_a_loop_and_ends_its_thread(postgres: PostgresServer):
-    databases = AsyncpgDatabases()
+    before, databases = set(threading.enumerate()), AsyncpgDatabases()
     assert drive(databases.run(login(postgres), one)) == 1
     assert connections(postgres) == 1
+    (thread,) = set(threading.enumerate()) - before
     databases.close()
     until(lambda: connections(postgres) == 0)
-    assert "strongroom-databases" not in {thread.name for thread in threading.enumerate()}
+    thread.join(5)
+    assert not thread.is_alive()
     databases.close()
     assert drive(databases.run(login(postgres), one)) == 1  # unsealed again
     databases.close()
