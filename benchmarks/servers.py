@@ -102,9 +102,12 @@ def _ticks(pid: int) -> float:
 
 
 def anonymous(pid: int) -> int:
-    """Anonymous memory of a process in bytes (``RssAnon``)."""
-    with open(f"/proc/{pid}/status") as file:
-        match = re.search(r"RssAnon:\s+(\d+)", file.read())
+    """Anonymous memory of a process in bytes (``RssAnon``); none when it has ended, as workers do that saw shares."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            match = re.search(r"RssAnon:\s+(\d+)", file.read())
+    except OSError:
+        return 0
     return int(match[1]) * 1024 if match else 0
 
 

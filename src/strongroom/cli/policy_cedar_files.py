@@ -132,9 +132,9 @@ def _policies(session: Session, files: Sequence[str]) -> "CedarSet":
         check(name, texts[name])
     if files:
         return build(texts)
-    answer = session.read(calls.cedar_policies())
+    answer = session.read(calls.policies("cedar"))
     for key in (answer.data.get("keys") or ()) if answer else ():
-        found = session.read(calls.cedar_policy_read(str(key)))
+        found = session.read(calls.policy_read(str(key), "cedar"))
         if found is not None:
             texts[str(key)] = str(found.data.get("policy") or "")
     return build(texts)

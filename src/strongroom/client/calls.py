@@ -220,41 +220,28 @@ def audit_proof(path: str) -> Call:
     return Call("GET", f"sys/audit-proof/{path}")
 
 
-def policies() -> Call:
-    return list_keys("sys/policies/acl")
+def policies(language: str = "acl") -> Call:
+    """``language`` is ``acl`` or ``cedar``, here and below."""
+    return list_keys(f"sys/policies/{language}")
 
 
-def policy_read(name: str) -> Call:
-    return Call("GET", f"sys/policies/acl/{name}")
+def policy_read(name: str, language: str = "acl") -> Call:
+    return Call("GET", f"sys/policies/{language}/{name}")
 
 
-def policy_write(name: str, text: str, tests: str | None = None) -> Call:
-    return Call("PUT", f"sys/policies/acl/{name}", {"policy": text} | ({} if tests is None else {"tests": tests}))
+def policy_write(name: str, text: str, tests: str | None = None, language: str = "acl") -> Call:
+    return Call(
+        "PUT", f"sys/policies/{language}/{name}", {"policy": text} | ({} if tests is None else {"tests": tests})
+    )
+
+
+def policy_delete(name: str, language: str = "acl") -> Call:
+    return Call("DELETE", f"sys/policies/{language}/{name}")
 
 
 def policy_ask(what: str, body: Mapping[str, Any]) -> Call:
     """explain, who-can, reach."""
     return Call("PUT", f"sys/policies/{what}", body)
-
-
-def policy_delete(name: str) -> Call:
-    return Call("DELETE", f"sys/policies/acl/{name}")
-
-
-def cedar_policies() -> Call:
-    return list_keys("sys/policies/cedar")
-
-
-def cedar_policy_read(name: str) -> Call:
-    return Call("GET", f"sys/policies/cedar/{name}")
-
-
-def cedar_policy_write(name: str, text: str, tests: str | None = None) -> Call:
-    return Call("PUT", f"sys/policies/cedar/{name}", {"policy": text} | ({} if tests is None else {"tests": tests}))
-
-
-def cedar_policy_delete(name: str) -> Call:
-    return Call("DELETE", f"sys/policies/cedar/{name}")
 
 
 def lease_lookup(lease: str) -> Call:
