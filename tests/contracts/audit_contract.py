@@ -107,3 +107,16 @@ class AuditSinkContract:
         sink.request(b"1\n")
         await sink.sync()
         sink.close()
+
+
+class NetworkSinkContract(AuditSinkContract):
+    def test_two_sinks_on_one_target(self, place: Place) -> None:
+        """Two connections: only each one's order is certain."""
+        one, two = place.open(), place.open()
+        one.request(b"1\n")
+        two.request(b"2\n")
+        one.response(b"3\n")
+        two.response(b"4\n")
+        assert sorted(place.lines()) == [b"1\n", b"2\n", b"3\n", b"4\n"]
+        one.close()
+        two.close()

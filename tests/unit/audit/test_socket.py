@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.audit_contract import AuditSinkContract
+from contracts.audit_contract import NetworkSinkContract
 from strongroom.audit import wire
 from strongroom.audit.socket import open_sink
 from strongroom.audit.wire import PAUSE, Wire, place_of
@@ -52,21 +52,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     place.listener.close()
 
 
-class TestSocket(AuditSinkContract):
+class TestSocket(NetworkSinkContract):
     @pytest.fixture
     def place(self, place: Any) -> Any:
         return place
-
-    def test_two_sinks_on_one_target(self, place: Any) -> None:
-        """Two connections: only each one's order is certain."""
-        one, two = place.open(), place.open()
-        one.request(b"1\n")
-        two.request(b"2\n")
-        one.response(b"3\n")
-        two.response(b"4\n")
-        assert sorted(place.lines()) == [b"1\n", b"2\n", b"3\n", b"4\n"]
-        one.close()
-        two.close()
 
 
 def test_a_reader_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from contracts.audit_contract import AuditSinkContract
+from contracts.audit_contract import NetworkSinkContract
 from strongroom.audit.syslog import Framer, open_sink
 from strongroom.errors import AuditFailed, BadRequest
 from unit.audit.listeners import Listener, TlsListener
@@ -95,21 +95,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     place.listener.close()
 
 
-class TestSyslog(AuditSinkContract):
+class TestSyslog(NetworkSinkContract):
     @pytest.fixture
     def place(self, place: Any) -> Any:
         return place
-
-    def test_two_sinks_on_one_target(self, place: Any) -> None:
-        """Two connections: only each one's order is certain."""
-        one, two = place.open(), place.open()
-        one.request(b"1\n")
-        two.request(b"2\n")
-        one.response(b"3\n")
-        two.response(b"4\n")
-        assert sorted(place.lines()) == [b"1\n", b"2\n", b"3\n", b"4\n"]
-        one.close()
-        two.close()
 
 
 def test_the_message() -> None:

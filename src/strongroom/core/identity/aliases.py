@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from strongroom.core.identity.entities import Listing, listed
+from strongroom.core.identity.listing import Listing, list_records
 from strongroom.core.identity.names import check_alias_name, check_metadata, fold_alias
 from strongroom.core.identity.parts import Parts
 from strongroom.core.identity.records import Alias, Entity, alias_of
@@ -192,15 +192,8 @@ def checked_mount(mount_of: MountOf, accessor: str) -> MountEntry:
 
 async def list_aliases(store: IdentityStore, prefix: str, args: Listing, mount_of: MountOf) -> Response:
     """The aliases of entities, or of groups, with what they point at."""
-    info: dict[str, Any] = {}
-    after, most = str(args.after), max(args.limit, 0)
-    keys: list[str] = []
-    while rows := await store.storage.scan(prefix, after=after, limit=min(1000, most - len(keys)) if most else 1000):
-        for key, stored in rows:
-            keys.append(key)
-            if len(info) < 10_000:
-                info[key] = alias_info(alias_of(stored.value), mount_of)
-        after = rows[-1][0]
-        if most and len(keys) >= most:
-            break
-    return listed(keys, info)
+
+    async def describe(value: bytes) -> dict[str, Any]:
+        return alias_info(alias_of(value), mount_of)
+
+    return await list_records(store, prefix, args, describe)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom.core.identity.listing import Listing, list_records, listed
 from strongroom.core.identity.names import check_metadata, check_name, check_policies, index_of
 from strongroom.core.identity.parts import Parts
 from strongroom.core.identity.records import Entity, entity_of
@@ -16,8 +17,6 @@ from strongroom.sdk.fields import UNSET, Flag, StrList, StrMap, Text, UnsetType
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
 
-MAX_KEY_INFO = 10_000  # rows of a list that are described; the names of the rest are listed all the same
-_PAGE = 1000
 _FOLDED = ("name",)
 
 
@@ -29,13 +28,6 @@ class EntityArgs(msgspec.Struct, frozen=True, kw_only=True):
     metadata: StrMap | UnsetType = UNSET
     policies: StrList | UnsetType = UNSET
     disabled: Flag | UnsetType = UNSET
-
-
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of a list is wanted: what comes after a key, and how many (0 = all)."""
-
-    after: Text = Text("")
-    limit: int = 0
 
 
 class Ids(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,33 +142,13 @@ class EntityRoutes(Parts):
         return Response()
 
     async def list_ids(self, call: Call, args: Listing) -> Response:
-        keys: list[str] = []
-        info: dict[str, Any] = {}
-        after, most = str(args.after), max(args.limit, 0)
-        while rows := await self._store.storage.scan(
-            self._store.keys.entity, after=after, limit=min(_PAGE, most - len(keys)) if most else _PAGE
-        ):
-            for key, stored in rows:
-                keys.append(key)
-                if len(info) < MAX_KEY_INFO:
-                    info[key] = entity_info(entity_of(stored.value), self._mount_of)
-            after = rows[-1][0]
-            if most and len(keys) >= most:
-                break
-        return listed(keys, info)
+        async def describe(value: bytes) -> dict[str, Any]:
+            return entity_info(entity_of(value), self._mount_of)
+
+        return await list_records(self._store, self._store.keys.entity, args, describe)
 
     async def list_names(self, call: Call, args: Listing) -> Response:
         return listed(await self._store.names(self._store.keys.entity_name, str(args.after), args.limit))
-
-
-def listed(keys: list[str], info: dict[str, Any] | None = None) -> Response:
-    """A list as answers show it. Raises NotFound for an empty one."""
-    if not keys:
-        raise NotFound
-    if info is None:
-        return Response(data={"keys": keys})
-    note = f"key_info describes the first {len(info)} keys: ask for less at a time with limit and after"
-    return Response(data={"keys": keys, "key_info": info}, warnings=(note,) if len(info) < len(keys) else ())
 
 
 def _changes(args: EntityArgs) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import msgspec
 
 from strongroom.core.identity.aliases import checked_mount, list_aliases
-from strongroom.core.identity.entities import Listing
+from strongroom.core.identity.listing import Listing
 from strongroom.core.identity.names import check_alias_name, fold_alias
 from strongroom.core.identity.parts import Parts
 from strongroom.core.identity.records import Alias, Group

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from strongroom.core.identity.entities import MAX_KEY_INFO, Listing, listed
+from strongroom.core.identity.listing import Listing, list_records, listed
 from strongroom.core.identity.names import check_metadata, check_name, check_policies, index_of
 from strongroom.core.identity.parts import Parts
 from strongroom.core.identity.records import Group, group_of
@@ -16,8 +16,6 @@ from strongroom.sdk.engine import Call, Route
 from strongroom.sdk.fields import UNSET, StrList, StrMap, Text, UnsetType
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
-
-_PAGE = 500
 
 
 class GroupArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,20 +131,10 @@ class GroupRoutes(Parts):
         return Response()
 
     async def list_ids(self, call: Call, args: Listing) -> Response:
-        keys: list[str] = []
-        info: dict[str, Any] = {}
-        store, after, most = self._store, str(args.after), max(args.limit, 0)
-        while rows := await store.storage.scan(
-            store.keys.group, after=after, limit=min(_PAGE, most - len(keys)) if most else _PAGE
-        ):
-            for key, stored in rows:
-                keys.append(key)
-                if len(info) < MAX_KEY_INFO:
-                    info[key] = await self._info(group_of(stored.value))
-            after = rows[-1][0]
-            if most and len(keys) >= most:
-                break
-        return listed(keys, info)
+        async def describe(value: bytes) -> dict[str, Any]:
+            return await self._info(group_of(value))
+
+        return await list_records(self._store, self._store.keys.group, args, describe)
 
     async def _info(self, group: Group) -> dict[str, Any]:
         info: dict[str, Any] = {

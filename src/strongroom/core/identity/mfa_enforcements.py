@@ -1,10 +1,11 @@
 """identity/mfa/login-enforcement: which logins need a second factor."""
 
 import re
+from typing import Any
 
 import msgspec
 
-from strongroom.core.identity.entities import Listing
+from strongroom.core.identity.listing import Listing, list_records
 from strongroom.core.identity.mfa_login import LoginMfa
 from strongroom.core.identity.mfa_records import Enforcement, enforcement_data, enforcement_of
 from strongroom.core.identity.parts import Parts
@@ -59,18 +60,10 @@ class EnforcementRoutes(Parts):
         return Response(data=enforcement_data(rule, self._store.namespace, call.request.namespace_path))
 
     async def list_names(self, call: Call, args: Listing) -> Response:
-        found: list[Enforcement] = []
-        after, most = str(args.after), max(args.limit, 0)
-        while rows := await self._store.storage.scan(self._mfa.keys.enforcement, after=after, limit=most or 500):
-            found += [enforcement_of(stored.value) for _, stored in rows]
-            after = rows[-1][0]
-            if most:
-                break
-        if not found:
-            raise NotFound
-        path = call.request.namespace_path
-        info = {rule.name: enforcement_data(rule, self._store.namespace, path) for rule in found}
-        return Response(data={"keys": list(info), "key_info": info})
+        async def describe(value: bytes) -> dict[str, Any]:
+            return enforcement_data(enforcement_of(value), self._store.namespace, call.request.namespace_path)
+
+        return await list_records(self._store, self._mfa.keys.enforcement, args, describe)
 
     async def write(self, call: Call, args: EnforcementArgs) -> Response:
         if _NAME.fullmatch(args.name) is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from strongroom.core.identity.entities import Listing
+from strongroom.core.identity.listing import Listing, list_records
 from strongroom.core.identity.mfa_login import LoginMfa
 from strongroom.core.identity.mfa_records import Method, enforcement_of, method_data, method_of
 from strongroom.core.identity.mfa_totp import DIGESTS
@@ -83,18 +83,10 @@ class MethodRoutes(Parts):
         raise UnsupportedPath
 
     async def list_ids(self, call: Call, args: Listing) -> Response:
-        found: list[Method] = []
-        after, most = str(args.after), max(args.limit, 0)
-        while rows := await self._store.storage.scan(self._mfa.keys.method, after=after, limit=most or 500):
-            found += [method_of(stored.value) for _, stored in rows]
-            after = rows[-1][0]
-            if most:
-                break
-        if not found:
-            raise NotFound
-        path = call.request.namespace_path
-        info = {method.id: method_data(method, self._store.namespace, path) for method in found}
-        return Response(data={"keys": list(info), "key_info": info})
+        async def describe(value: bytes) -> dict[str, Any]:
+            return method_data(method_of(value), self._store.namespace, call.request.namespace_path)
+
+        return await list_records(self._store, self._mfa.keys.method, args, describe)
 
     async def write(self, call: Call, args: MethodArgs) -> Response:
         store, keys = self._store, self._mfa.keys

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from strongroom.core.identity.entities import listed
+from strongroom.core.identity.listing import listed
 from strongroom.core.identity.oidc_parts import OidcParts
 from strongroom.core.identity.oidc_records import DAY, NamedKey, check_name, key_data
 from strongroom.core.identity.oidc_signing import ALGORITHMS

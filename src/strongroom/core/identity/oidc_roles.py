@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from strongroom.core.identity.entities import listed
+from strongroom.core.identity.listing import listed
 from strongroom.core.identity.oidc_parts import OidcParts
 from strongroom.core.identity.oidc_records import OidcConfig, OidcRole, check_name, pack
 from strongroom.core.identity.oidc_template import template_of
