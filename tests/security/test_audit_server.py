@@ -41,6 +41,17 @@ def verify(public: bytes, *files: list[bytes]) -> Report:
     return Verifier(public).files(files)
 
 
+def test_the_log_of_a_new_server_is_proved_from_its_first_line(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    with running(tmp_path, workers=2, audit={"file": {"main": {"file_path": "audit.log"}}}) as server:
+        status, answer = server.call("GET", "sys/audit-proof/main")
+        assert status == 200
+        until(lambda: log.read_bytes().count(b'"type":"checkpoint"') >= 2, "a checkpoint a second")
+    report = verify(base64.b64decode(answer["data"]["public_key"]), lines(log))
+    assert b'"path":"sys/init"' in lines(log)[0] + lines(log)[1] + lines(log)[2]
+    assert (report.bad, report.strange, report.from_start) == (None, 0, True)
+
+
 def test_a_server_log_is_proved_over_a_killed_worker_a_rotation_and_a_seal(tmp_path: Path) -> None:
     log, old = tmp_path / "audit.log", tmp_path / "audit.log.1"
     audit = {"file": {"main": {"file_path": "audit.log"}}}

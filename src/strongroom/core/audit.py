@@ -28,6 +28,7 @@ from strongroom.core.audit_devices import (
     new_entry,
     with_seed,
 )
+from strongroom.core.audit_left import target
 from strongroom.core.audit_record import DEFAULT_RULES, LineMaker, Rules
 from strongroom.core.audit_secretum import SecretumLines
 from strongroom.errors import AuditFailed, BadRequest, Conflict, StorageFailed, VaultError
@@ -209,22 +210,30 @@ class Audit(Trail):
             if device.syncs and not await on_disk(device):
                 continue  # a store that survives a power cut must not state lines that do not
             try:
-                line, said = await self._stated(device.entry.path, chain, mine, now)
+                made = await self._stated(device.entry.path, chain, mine, now)
             except VaultError:
                 device.state_now(now)
             else:
-                if device.state(now, line, said) and last:
+                if made is not None and device.state(now, *made) and last:
                     with contextlib.suppress(VaultError):
                         await self._stated(device.entry.path, chain, chain.mine(), now)
 
     async def _stated(
         self, path: str, chain: Chain, mine: Mapping[str, Head], now: float
-    ) -> tuple[bytes, dict[str, Head]]:
-        """The next checkpoint, after the store has it, and the heads in it. Raises VaultError."""
+    ) -> tuple[bytes, dict[str, Head]] | None:
+        """The next checkpoint, after the store has it, and the heads in it. Raises VaultError.
+
+        None when another process has stated it all: it took over the same notes (``audit_left``).
+        """
         key = layout.audit_heads(self._namespace, path)
         for _ in range(_TRIES):
             stored = await self._store.get(key)
-            heads = (Heads() if stored is None else _heads(stored.value)).with_(mine, chain.key)
+            before = Heads() if stored is None else _heads(stored.value)
+            if before.key == chain.key and all(before.has(writer, head) for writer, head in mine.items()):
+                chain.known = before.plain()
+                chain.stated(chain.known, still=True)
+                return None
+            heads = before.with_(mine, chain.key)
             said = heads.plain()
             line = chain.checkpoint(now, said)
             row = msgspec.json.encode(msgspec.structs.replace(heads, signed=line[:-1].decode()))
@@ -375,12 +384,6 @@ class Audit(Trail):
             if device.entry.path == path:
                 return device
         raise BadRequest(f'unknown audit backend "{path}"')
-
-
-def target(device: Device) -> str:
-    """The file that ``device`` writes to."""
-    options = device.entry.options
-    return options.get("file_path") or options.get("path") or ""
 
 
 def _heads(stored: bytes) -> Heads:

@@ -39,6 +39,11 @@ class Heads(msgspec.Struct, frozen=True, omit_defaults=True):
                 heads[writer] = (*head, now)
         return Heads(key, now, heads)
 
+    def has(self, writer: str, head: Head) -> bool:
+        """Whether ``head`` is in here, or a later one of that writer."""
+        row = self.heads.get(writer)
+        return row is not None and row[0] >= head[0] and row[2] >= head[2]
+
     def plain(self) -> dict[str, Head]:
         """Writer -> Head."""
         return {writer: row[:3] for writer, row in self.heads.items()}
@@ -112,6 +117,10 @@ class Chain:
                 heads.update(chain.past)
         return heads
 
+    def unsaid(self) -> dict[str, Head]:
+        """Those of them that no checkpoint has stated."""
+        return {writer: head for writer, head in self.mine().items() if self._signed.get(writer) != head}
+
     @property
     def idle(self) -> bool:
         """Whether nothing was written since the last checkpoint."""
@@ -142,6 +151,8 @@ class Chain:
         for chain in (self, *self.followed):
             for writer in said.keys() & chain.past.keys():
                 del chain.past[writer]
+        for chain in self.followed:
+            chain._signed = {writer: said[writer] for writer in said.keys() & chain.mine().keys()}
         self._signed = self.mine() if still else {}
 
 

@@ -11,6 +11,7 @@ CLIENT_TRUST = "core/client-trust/"  # <nsid>/<mount uuid>/<name>: certificates 
 LEADER = "core/leader"  # see core/leader.py
 LEADER_BEAT = "core/leader-beat"
 AUDIT_TARGETS = "core/audit-targets"  # clear
+AUDIT_LEFT = "core/audit-left/"  # <writer>, clear: see core/audit_left.py
 
 LAYOUT_VERSION = 1  # of core/format
 

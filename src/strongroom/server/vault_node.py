@@ -242,6 +242,7 @@ class VaultNode:
         self._jobs = self._counting = self._stating = None
         if self._made is not None:
             await self._made.core.seal()
+            await self._made.audit.leave()
             self._made.audit.close()
         await self._backend.close()
         for pool in (self._pool, self._outside):

@@ -1,15 +1,17 @@
 """The audit trail of a vault that may be sealed or not: which devices a request is recorded on."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from strongroom.core.audit import CHECKPOINT_EVERY, Audit, Trail
 from strongroom.core.audit_device import OpenSink
 from strongroom.core.audit_devices import DeviceEntry, targets_of
+from strongroom.core.audit_left import forget, leave, left, take_over
 from strongroom.core.audit_record import Rules
 from strongroom.core.audit_sealed import SealedAudit
 from strongroom.core.pipeline import RECORDED
-from strongroom.errors import AuditFailed, BadRequest
+from strongroom.errors import AuditFailed, BadRequest, VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import ROOT_NAMESPACE, Response
 from strongroom.sdk.storage import Backend
@@ -45,6 +47,7 @@ class AuditSwitch:
         self._lost = False  # records that were kept were lost while the vault was sealed
         self.inline = False  # an embedded vault has no clock of its own: checkpoints ride on its calls
         self._due = 0.0
+        self._left: dict[str, Any] = {}  # notes of sealed processes that a checkpoint is to state
 
     @property
     def kept(self) -> bool:
@@ -68,7 +71,7 @@ class AuditSwitch:
         await trail.response(call, outcome)
         if self.inline and self._open is not None and self._now() >= self._due:
             self._due = self._now() + CHECKPOINT_EVERY
-            await self._open.checkpoint()
+            await self._state(self._open)
 
     async def _sealed_trail(self) -> SealedAudit:
         """The list of targets is read again each time the node was sealed."""
@@ -91,6 +94,8 @@ class AuditSwitch:
         audit.gathering = self.gathering
         await audit.load()
         audit.sign_for(self._sealed.devices)
+        with contextlib.suppress(VaultError):  # the next who unseals tries again
+            self._left = take_over(await left(self._backend), audit.devices)
         space.on_change.append(audit.reload)
         self._open, self._space = audit, space
 
@@ -101,8 +106,9 @@ class AuditSwitch:
             self._lost = True
         self._read = False
         if audit is not None:
-            await audit.checkpoint(last=True)
+            await self._state(audit, last=True)
             audit.close()
+        self._left = {}
 
     def _rules(self, call: Call) -> Rules:
         """What the mount and the settings leave in clear."""
@@ -146,7 +152,19 @@ class AuditSwitch:
     async def checkpoint(self) -> None:
         """Sign how far the logs have come, where that has changed. A sealed node cannot."""
         if self._open is not None:
-            await self._open.checkpoint()
+            await self._state(self._open)
+
+    async def _state(self, audit: Audit, *, last: bool = False) -> None:
+        await audit.checkpoint(last=last)
+        if self._left:
+            with contextlib.suppress(VaultError):
+                for key in await forget(self._backend, self._left):
+                    del self._left[key]
+
+    async def leave(self) -> None:
+        """This process ends. What it wrote while sealed, and did not sign since, is noted for who unseals the vault."""
+        with contextlib.suppress(VaultError):  # then nobody vouches for these lines, and the verifier says so
+            await leave(self._backend, self._sealed.devices)
 
     async def rotate(self) -> None:
         """As ``reopen``; the checkpoint that begins a new file then names all writers. Raises AuditFailed."""

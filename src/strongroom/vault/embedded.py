@@ -185,6 +185,7 @@ class _Base:
         self._closed = True
         self._token = _kept("")
         await self._core.seal()
+        await self._made.audit.leave()
         self._made.audit.close()
         await self._ground.close()
 

@@ -10,6 +10,8 @@ from scripts.transcript import Run
 from strongroom import Vault
 from strongroom.audit.verify import Verifier
 from strongroom.errors import VaultError
+from strongroom.sdk.storage import Write
+from strongroom.storage.completion import drive
 from strongroom.storage.memory import MemoryStore
 from unit.vault.vaults import opened_with_keys
 
@@ -77,6 +79,48 @@ def test_a_log_over_seals_restarts_and_a_rotation_is_proved_whole(log: Path) -> 
     cut = _lines(old)
     for at in range(len(cut)):
         assert Verifier(public).files([[*cut[:at], *cut[at + 1 :]], _lines(log)]).bad is not None, at
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_the_lines_of_a_sealed_process_that_ended_are_signed_by_who_unseals(log: Path, noted: bool) -> None:
+    store, config = MemoryStore(), {"audit_dir": str(log.parent)}
+    vault, made = opened_with_keys(store, config)
+    vault.write("sys/audit/main", {"type": "file", "options": {"file_path": "audit.log"}})
+    public, _ = _proof(vault)
+    vault.close()
+    for _ in range(3):
+        sealed = Vault(store, config)
+        with pytest.raises(VaultError):
+            sealed.unseal("00" * 32)
+        sealed.close()
+    notes = [key for key in store._entries if key.startswith("core/audit-left/")]
+    assert len(notes) == 3
+    if not noted:  # as if the processes had been killed
+        drive(store.commit([Write(key, None) for key in notes]))
+    again = Vault(store, config)
+    again.unseal(made.keys[0])
+    again.close()
+    report = Verifier(public).files([_lines(log)])
+    assert (report.bad, report.strange) == (None, 0 if noted else 6)
+    if not noted:
+        return
+    assert not [key for key in store._entries if key.startswith("core/audit-left/")]
+    lines = _lines(log)
+    forged = [*lines[:5], lines[5].replace(b"sys/unseal", b"sys/health"), *lines[6:]]
+    changed = [Verifier(public).files([[*lines[:at], *lines[at + 1 :]]]).bad for at in range(len(lines) - 1)]
+    assert all(changed) and Verifier(public).files([forged]).bad is not None
+
+
+def test_a_note_that_is_none_stops_nobody(log: Path) -> None:
+    store = MemoryStore()
+    vault, made = opened_with_keys(store, {"audit_dir": str(log.parent)})
+    vault.write("sys/audit/main", {"type": "file", "options": {"file_path": "audit.log"}})
+    vault.seal()
+    drive(store.commit([Write("core/audit-left/00", b"\xff"), Write("core/audit-left/01", b"{}")]))
+    vault.unseal(made.keys[0])
+    vault.set_token(made.root_token)
+    assert vault.read("sys/mounts") is not None
+    vault.close()
 
 
 def test_checkpoints_come_once_a_second_and_never_without_lines(log: Path) -> None:
