@@ -1,0 +1,1 @@
+"""kubevault: a directory of secrets and ACLs into Kubernetes manifests."""
