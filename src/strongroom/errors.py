@@ -143,6 +143,14 @@ class Sealed(VaultError):
         super().__init__(message)
 
 
+class Hinted(VaultError):
+    """A failure on this side, as of a program that is missing; ``hint`` says what would help, or is empty."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class Unavailable(VaultError):
     """Processes of the server are being replaced, or were not in time. Try again."""
 
