@@ -1,6 +1,7 @@
 """Command lines as Vault takes them, turned into the one form click takes.
 
-Vault accepts ``-name`` and ``--name``, ``-name=value`` and ``-name value``, ``-switch=false``. Each flag becomes here
+Vault accepts ``-name`` and ``--name``, ``-name=value`` and ``-name value``, ``-switch=false`` (and, here alone,
+``-no-switch``). Each flag becomes here
 ``--name=value``, ``--name`` or ``--no-name``, and everything else goes behind a ``--``, so that ``-`` (standard
 input), ``-1`` and values that begin with a dash arrive untouched. Flags may stand before or after arguments.
 """
@@ -15,7 +16,11 @@ _NUMBER = re.compile(r"-\d+(\.\d+)?")
 HELP = frozenset({"h", "help"})
 
 
-class UnknownFlag(BadRequest):
+class BadFlag(BadRequest):
+    """A flag was used wrongly."""
+
+
+class UnknownFlag(BadFlag):
     """A flag that the command does not have. ``near`` is the nearest name it has, or empty."""
 
     def __init__(self, name: str, near: str) -> None:
@@ -33,7 +38,7 @@ def normalise(args: Sequence[str], switches: Mapping[str, str], valued: Mapping[
 
     Raises:
         UnknownFlag: a word begins with a dash and is neither a flag, a number nor behind ``--``.
-        BadRequest: a value is missing, or a switch got something that is not a boolean.
+        BadFlag: a value is missing, or a switch got something that is not a boolean.
     """
     flags: list[str] = []
     arguments: list[str] = []
@@ -47,15 +52,19 @@ def normalise(args: Sequence[str], switches: Mapping[str, str], valued: Mapping[
             continue
         name, equals, value = word[2 if word.startswith("--") else 1 :].partition("=")
         if name in switches:
-            on = parse_bool(value, f"-{name}") if equals else True
+            on = _switch(value, name) if equals else True
             flags.append(f"--{switches[name]}" if on else f"--no-{switches[name]}")
+        elif name.startswith("no-") and name[3:] in switches and not equals:
+            flags.append(f"--no-{switches[name[3:]]}")
         elif name in valued:
             if not equals:
                 following = next(words, None)
                 if following is None:
-                    raise BadRequest(f"flag -{name} needs a value")
+                    raise BadFlag(f"flag -{name} needs a value")
                 value = following
             flags.append(f"--{valued[name]}={value}")
+        elif len(name) > 1 and name[0] in valued and not word.startswith("--"):  # -nteam
+            flags.append(f"--{valued[name[0]]}={word[2:].removeprefix('=')}")
         elif name in HELP and not equals:
             return ["--help"]
         elif _NUMBER.fullmatch(word):
@@ -63,6 +72,13 @@ def normalise(args: Sequence[str], switches: Mapping[str, str], valued: Mapping[
         else:
             raise UnknownFlag(name, nearest(name, [*switches, *valued]))
     return [*flags, "--", *arguments]
+
+
+def _switch(value: str, name: str) -> bool:
+    try:
+        return parse_bool(value, f"-{name}")
+    except BadRequest as error:
+        raise BadFlag(str(error)) from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

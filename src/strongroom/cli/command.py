@@ -85,15 +85,18 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own flags in full, those every command has as a list of names."""
+        dash = "--" if ctx.find_root().command.name == "kubevault" else "-"  # as its original and as Vault have them
         own = [
-            (_shown(o), o.help or "") for o in self.params if isinstance(o, click.Option) and o.name not in self.shared
+            (_shown(o, dash), o.help or "")
+            for o in self.params
+            if isinstance(o, click.Option) and o.name not in self.shared
         ]
         if own:
             with formatter.section("Flags"):
                 formatter.write_dl(own)
         if self.shared:
             with formatter.section("Flags of every command"):
-                names = [f"-{o.opts[0][2:]}" for o in self.params if o.name in self.shared]
+                names = [f"{dash}{o.opts[0][2:]}" for o in self.params if o.name in self.shared]
                 formatter.write_text(" ".join(names))
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
@@ -112,8 +115,9 @@ class Command(click.Command):
         return [item for item in items if item.value.startswith(incomplete)]
 
 
-def _shown(option: click.Option) -> str:
-    names = ", ".join(f"-{name.lstrip('-')}" for name in option.opts)
+def _shown(option: click.Option, dash: str) -> str:
+    plain = [name.lstrip("-") for name in option.opts]
+    names = ", ".join((dash if len(name) > 1 else "-") + name for name in plain)
     return names if option.is_flag else f"{names}=<{'number' if option.type is click.INT else 'value'}>"
 
 

@@ -38,6 +38,11 @@ _UNREACHABLE = {
 }
 
 
+def small(text: str) -> str:
+    """A sentence as this program's errors have them: no capital at the start, no full stop."""
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
 def words_for(error: VaultError) -> str:
     """What went wrong, in one line or a few."""
     if not isinstance(error, Refused):
@@ -55,8 +60,8 @@ def words_for(error: VaultError) -> str:
 
 def hint_for(error: VaultError) -> str:
     """What the person may do about it, or the empty string."""
-    if isinstance(error, Misused | Failed):
-        return error.hint
+    if hint := getattr(error, "hint", ""):
+        return str(hint)
     if isinstance(error, UnknownFlag):
         near = f"did you mean -{error.near}? " if error.near else ""
         return near + "values that begin with a dash go behind --"

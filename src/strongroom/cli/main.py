@@ -22,6 +22,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in ("version", "-version", "--version", "-v"):
             code = _version(words)
+        elif words and words[0] == "kubevault":
+            from strongroom.cli.kubevault import main as kubevault
+
+            return kubevault(words[1:], "strongroom kubevault")
         else:
             code = _run(words)
         sys.stdout.flush()
@@ -48,7 +52,7 @@ def _run(words: list[str]) -> int:
 
     from strongroom.cli import terminal
     from strongroom.cli.command import UnknownCommand
-    from strongroom.cli.hints import hint_for, words_for
+    from strongroom.cli.hints import hint_for, small, words_for
     from strongroom.cli.root import ROOT
     from strongroom.cli.session import Instead
 
@@ -65,7 +69,7 @@ def _run(words: list[str]) -> int:
         return USAGE if error.ctx is not None and error.ctx.parent else UNKNOWN_COMMAND
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "strongroom"
-        terminal.error(_small(error.format_message()), f"{path} -help shows how it is used")
+        terminal.error(small(error.format_message()), f"{path} -help shows how it is used")
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         terminal.note("")
@@ -88,11 +92,6 @@ def exit_code(error: VaultError) -> int:
     if isinstance(error, Failed):
         return error.code
     return REFUSED if isinstance(error, Refused | Unreachable) else USAGE
-
-
-def _small(text: str) -> str:
-    """A sentence as this program's errors have them: no capital at the start, no full stop."""
-    return text[:1].lower() + text[1:].rstrip(".")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The command ``operator migrate``: copies a store into another while no server runs on either."""
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import terminal
 from strongroom.cli.command import command, switch, value
 from strongroom.cli.hints import Misused
+from strongroom.cli.progress import Progress
 from strongroom.cli.session import Session
 from strongroom.errors import BadRequest
 
@@ -31,7 +31,7 @@ def migrate(session: Session, config: str | None, **_: Any) -> int:
     if not config:
         raise Misused("no configuration is given", "name it with -config")
     source, destination = read_stanzas(config)
-    report = copy(source, destination, Progress())
+    report = copy(source, destination, Progress("keys"))
     if report.resumed:
         terminal.note("An earlier copy that was broken off was gone on with.")
     terminal.note(f"{report.copied} entries copied, {report.compared} compared.")
@@ -39,7 +39,7 @@ def migrate(session: Session, config: str | None, **_: Any) -> int:
     return 0
 
 
-def copy(source: dict[str, Any], destination: dict[str, Any], progress: "Progress") -> "CopyReport":
+def copy(source: dict[str, Any], destination: dict[str, Any], progress: Progress) -> "CopyReport":
     """Open both stores, copy and close them. Raises ``BadRequest`` or ``StorageFailed``."""
     from strongroom.storage import migrate as migration
     from strongroom.storage.completion import drive
@@ -80,30 +80,3 @@ def _path(store: Mapping[str, Any]) -> str:
     if not options.get("path"):
         raise BadRequest(f"the {kind} store needs a path")
     return os.path.realpath(str(options["path"]))
-
-
-class Progress:
-    """A line on the terminal that shows how far a copy is; silent in a pipe."""
-
-    def __init__(self) -> None:
-        self._tty = sys.stderr.isatty()
-        self._shown = 0.0
-
-    def __call__(self, done: int, total: int | None = None) -> None:
-        import time
-
-        now = time.monotonic()
-        if not self._tty or (now - self._shown < 0.1 and done != total):
-            return
-        self._shown = now
-        if total:
-            filled = 30 * done // total
-            text = f"[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} keys"
-        else:
-            text = f"{done} keys"
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
-
-    def done(self) -> None:
-        if self._tty and self._shown:
-            sys.stderr.write("\r\x1b[K")

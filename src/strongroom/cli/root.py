@@ -31,6 +31,7 @@ ROOT = Group(
         "policy": "policy:POLICY",
         "audit": "audit:AUDIT",
         "lease": "lease:LEASE",
+        "kubevault": "kubevault:KUBEVAULT",
         "namespace": "namespace:NAMESPACE",
         "plugin": "inventory:PLUGIN",
         "version-history": "inventory:version_history",

@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import os
 
     for name in list(os.environ):
-        if name.startswith(PREFIXES) or name.lower().endswith("_proxy"):
+        if name.startswith((*PREFIXES, "KUBE")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     folder = tmp_path / "home"
     folder.mkdir()

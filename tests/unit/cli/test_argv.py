@@ -30,6 +30,7 @@ VALUED = {"field": "field", "format": "format", "mount": "mount"}
         ("-tls-skip-verify=true a", ["--tls-skip-verify"], ["a"]),
         ("-tls-skip-verify=false a", ["--no-tls-skip-verify"], ["a"]),
         ("-force=0 a", ["--no-force"], ["a"]),
+        ("--no-force a -no-force", ["--no-force", "--no-force"], ["a"]),
         ("a -", [], ["a", "-"]),
         ("a -1", [], ["a", "-1"]),
         ("a -1.5", [], ["a", "-1.5"]),
