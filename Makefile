@@ -17,7 +17,7 @@ SERVE_STAMP := $(VENV)/serve-$(shell (echo "$(CURDIR)"; cat $(LOCKS)) | cksum | 
 WORK_STAMP := $(VENV)/work-$(shell (echo "$(CURDIR)"; cat $(LOCKS) requirements/dev.txt) | cksum | tr ' ' '-')
 
 .DEFAULT_GOAL := help
-.PHONY: always help serve test test-faults test-clients lint format bench conformance clean
+.PHONY: always help serve test test-faults test-clients test-cluster lint format bench conformance clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 18
@@ -45,6 +45,27 @@ test-faults: $(WORK_STAMP) ## the long fault and fuzz suites
 test-clients: $(WORK_STAMP) ## real clients against a real server; downloads OpenBao's command line (75 MB)
 	$(PIP) install --quiet --require-hashes -r requirements/clients.txt
 	$(RUN) -m pytest tests/compat
+
+# The API server is compiled from the sources that tests/cluster/go.sum pins: minutes the first time, kept in build/ then.
+CLUSTER := build/kubernetes
+KUBERNETES = $(shell sed -n 's/^[^=]*k8s.io\/kubernetes \(v[0-9.]*\).*/\1/p' tests/cluster/go.mod)
+VERSION = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)
+CLUSTER_STAMP := $(CLUSTER)/stamp-$(shell cat tests/cluster/go.mod tests/cluster/go.sum tests/cluster/tools.go | cksum | tr ' ' '-')
+
+test-cluster: $(WORK_STAMP) $(CLUSTER_STAMP) ## kubevault and the kubernetes auth method against a real API server; needs Go
+	KUBE_ASSETS=$(CURDIR)/$(CLUSTER) $(RUN) -m pytest tests/cluster
+
+$(CLUSTER_STAMP):
+	@command -v go > /dev/null || { echo "make test-cluster compiles Kubernetes' API server and needs Go (go.dev)"; exit 1; }
+	@mkdir -p $(CLUSTER)
+	cd tests/cluster && for program in go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kube-apiserver \
+			k8s.io/kubernetes/cmd/kube-controller-manager; do \
+		case $$program in *etcd*) name=etcd;; *) name=$${program##*/};; esac; \
+		GOFLAGS="-mod=readonly -p=$(WORKERS)" CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+			-ldflags="-s -w $(VERSION)" -o ../../$(CLUSTER)/$$name $$program || exit 1; \
+	done
+	@rm -f $(CLUSTER)/stamp-*
+	@touch $@
 
 lint: $(WORK_STAMP) ## ruff, mypy and the floors of the house
 	$(RUN) -m ruff check .

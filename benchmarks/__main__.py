@@ -20,6 +20,7 @@ NAMES = (
     "scale",
     "cedar",
     "leases",
+    "kubevault",
 )
 PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "performance.md")
 _BEGIN, _END = "<!-- figures: python -m benchmarks --markdown -->", "<!-- end of figures -->"

@@ -8,7 +8,7 @@ from benchmarks.figures import Figure, Options, skipped, table, turns
 SMALL = Options(small=True, rounds=2)
 
 
-@pytest.mark.parametrize("name", ["embedded_read", "audit_cost", "floor", "where_time_goes"])
+@pytest.mark.parametrize("name", ["embedded_read", "audit_cost", "floor", "where_time_goes", "kubevault"])
 def test_a_benchmark_gives_figures(name: str):
     figures: list[Figure] = importlib.import_module(f"benchmarks.{name}").run(SMALL)
     assert figures
