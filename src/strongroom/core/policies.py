@@ -10,6 +10,7 @@ from strongroom.core import layout
 from strongroom.core.epoch import commit_with_epoch
 from strongroom.errors import BadRequest, PermissionDenied
 from strongroom.sdk.engine import Call
+from strongroom.sdk.kept import Kept
 from strongroom.sdk.policy import Decision, Question
 from strongroom.sdk.request import ROOT_NAMESPACE, Caller, Op, Request, Response
 from strongroom.sdk.storage import Storage, Write
@@ -86,7 +87,7 @@ class PolicyStore:
         self._parsed: dict[str, Any] = {}
         self._acls: dict[tuple[tuple[str, ...], str, str], Acl] = {}
         # Requests that their path alone decides, and what was decided: as long as nothing changed.
-        self.granted: dict[tuple[Acl, Op, str], Mapping[str, Any]] = {}
+        self.granted: Kept[tuple[Acl, Op, str], Mapping[str, Any]] = Kept(_MAX_GRANTED)
         self.cedar: Any = None  # the namespace's CedarGate, while there are Cedar policies
 
     def forget(self) -> None:
@@ -255,9 +256,7 @@ class Policies:
             raise PermissionDenied(by_policy=True)
         call.policy_results = results = granted(decision.granting, caller.namespace)
         if plain:
-            if len(store.granted) >= _MAX_GRANTED:
-                store.granted.clear()
-            store.granted[acl, request.op, request.path] = results
+            store.granted.put((acl, request.op, request.path), results)
         return None
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from strongroom.errors import BadRequest, NotFound, UnsupportedOperation, UnsupportedPath, VaultError
 from strongroom.sdk.engine import Call, Engine, Match, Route
+from strongroom.sdk.kept import Kept
 from strongroom.sdk.request import Op, Response
 
 _KEPT = 4096  # matches that a router remembers
@@ -39,11 +40,16 @@ def mounted(
 class Router:
     """The mounts of one namespace at one moment. Never changed: a new mount table makes a new Router."""
 
-    __slots__ = ("_known", "_mounts")
+    __slots__ = ("_known", "_mounts", "_sole")
 
     def __init__(self, mounts: Sequence[Mounted]) -> None:
         self._mounts: Mapping[str, Mounted] = {m.path: m for m in mounts}
-        self._known: dict[tuple[Op, str], tuple[Match, str]] = {}  # see ``keep``
+        firsts: dict[str, list[str]] = {}
+        for mount in mounts:
+            firsts.setdefault(mount.path.partition("/")[0] + "/", []).append(mount.path)
+        # Mounts that have their first segment for themselves, and no other: most of those that are read.
+        self._sole = {first: self._mounts[first] for first, there in firsts.items() if there == [first]}
+        self._known: Kept[tuple[Op, str], tuple[Match, str]] = Kept(_KEPT)  # see ``keep``
 
     @property
     def mounts(self) -> Mapping[str, Mounted]:
@@ -51,6 +57,8 @@ class Router:
 
     def mount_of(self, path: str) -> Mounted | None:
         """The mount with the longest path that starts ``path``, or None."""
+        if (sole := self._sole.get(path[: path.find("/") + 1])) is not None:
+            return sole
         mounts = self._mounts
         end = len(path)
         while (end := path.rfind("/", 0, end)) != -1:
@@ -69,9 +77,7 @@ class Router:
     def keep(self, op: Op, path: str, match: Match) -> None:
         """Remember where a path leads that somebody was allowed to use. Asking for others leaves nothing behind."""
         if len(path) <= _KEPT_PATH and (op, path) not in self._known:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[op, path] = match, path
+            self._known.put((op, path), (match, path))
 
     def _match(self, op: Op, path: str) -> tuple[Match, str]:
         if op is Op.HELP and (asked := self._mounts.get(path.rstrip("/") + "/")) is not None:

@@ -194,4 +194,6 @@ def rfc3339(nanoseconds: int) -> str:
     if not nanoseconds:
         return ""
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    if fraction % 10:  # as nearly always
+        return f"{_to_the_second(seconds)}.{fraction:09d}Z"
     return f"{_to_the_second(seconds)}.{fraction:09d}".rstrip("0").rstrip(".") + "Z"

@@ -33,6 +33,7 @@ from strongroom.engines.kv.upgrade import Upgrade
 from strongroom.errors import BadRequest, NotFound, UnsupportedOperation
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import UNSET, AnyMap, StrList, UnsetType
+from strongroom.sdk.kept import Kept
 from strongroom.sdk.request import Op, Response
 
 Handle = Callable[[Any, Any], Awaitable[Response]]
@@ -84,7 +85,7 @@ class KV2:
         self._storage = mount.storage
         self._clock = mount.now
         self._ledger = Ledger(mount.storage)
-        self._memos: dict[str, tuple[int, dict[Any, bytes] | None, dict[str, Any] | None]] = {}
+        self._memos: Kept[str, tuple[int, dict[Any, bytes] | None, dict[str, Any] | None]] = Kept(_MEMOS)
         self._upgrade = Upgrade(mount.storage, self._ledger, self._now)
 
     def _now(self) -> int:
@@ -243,9 +244,7 @@ class KV2:
         """
         known = self._memos.get(path)
         if known is None or known[0] != revision:
-            if len(self._memos) >= _MEMOS:
-                self._memos.clear()
-            self._memos[path] = revision, None, None
+            self._memos.put(path, (revision, None, None))
             return None, None
         if known[1] is None:
             known = self._memos[path] = revision, {}, None
