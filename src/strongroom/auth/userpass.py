@@ -10,7 +10,6 @@ Keys: ``user/<name>`` holds one ``_User`` as JSON.
 import base64
 import os
 import re
-import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from strongroom.errors import BadRequest, Conflict, NotFound, PermissionDenied, VaultError
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import UNSET, StrList, Text, UnsetType
+from strongroom.sdk.listing import Page, answer_names
 from strongroom.sdk.request import Auth, Op, Response
 from strongroom.sdk.storage import Write
 from strongroom.sdk.token_fields import AliasedTokenArgs, TokenParams
@@ -32,7 +32,6 @@ HASHER = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=1, hash_len=
 MAX_NAME = 256  # characters
 MAX_PASSWORD = 4096  # bytes of UTF-8
 _REFUSED = "invalid username or password"
-_PAGE = 1000  # names read at a time
 _ATTEMPTS = 8  # of a read-modify-write that meets another writer
 # What an imported hash may cost, so that nobody stores one that takes a worker's memory or minutes.
 _PHC = re.compile(r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}")
@@ -78,11 +77,6 @@ class _Policies(msgspec.Struct, frozen=True, kw_only=True):
     policies: StrList | UnsetType = UNSET
 
 
-class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    after: Text = Text("")
-    limit: int = 0
-
-
 class Userpass:
     """The auth method ``userpass``.
 
@@ -110,7 +104,7 @@ class Userpass:
                 facts=self._login_facts,
                 help="Log in with a user name and a password.",
             ),
-            Route(pattern="users/", args=_Page, ops={Op.LIST: self._list}, help="The names of all users."),
+            Route(pattern="users/", args=Page, ops={Op.LIST: self._list}, help="The names of all users."),
             Route(
                 pattern="users/{username}",
                 args=_UserArgs,
@@ -205,11 +199,8 @@ class Userpass:
     async def _exists(self, call: Call) -> bool:
         return await self._storage.get(_key(call.match.params["username"])) is not None
 
-    async def _list(self, call: Call, args: _Page) -> Response:
-        names = await self._names(str(args.after), args.limit if args.limit > 0 else sys.maxsize)
-        if not names:
-            raise NotFound
-        return Response(data={"keys": names})
+    async def _list(self, call: Call, args: Page) -> Response:
+        return await answer_names(self._storage, "user/", args)
 
     async def _read(self, call: Call, args: NoArgs) -> Response:
         found = await self._find(_user_name(call))
@@ -255,16 +246,6 @@ class Userpass:
         return Response()
 
     # -- storage
-
-    async def _names(self, after: str, most: int) -> list[str]:
-        names: list[str] = []
-        while len(names) < most:
-            page = await self._storage.list("user/", after=after, limit=min(_PAGE, most - len(names)))
-            names += page
-            if len(page) < _PAGE:
-                break
-            after = page[-1]
-        return names
 
     async def _find(self, name: str) -> tuple[_User, int] | None:
         entry = await self._storage.get(_key(name)) if name else None

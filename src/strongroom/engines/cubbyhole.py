@@ -12,10 +12,10 @@ import msgspec
 
 from strongroom.errors import BadRequest, IntegrityError, NotFound, PermissionDenied, VaultError
 from strongroom.sdk.engine import Call, Mount, Route
+from strongroom.sdk.listing import Page, answer_names
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
 
-PAGE = 1000
 UNWRAP = "A wrapped answer is better opened with sys/wrapping/unwrap, which says when it was opened before."
 
 
@@ -89,15 +89,7 @@ class Cubbyhole:
         return Response()
 
     async def list(self, call: Call, args: At) -> Response:
-        prefix, names, after = _drawer(call) + args.path, [], ""
-        while page := await self._storage.list(prefix, after=after, limit=PAGE):
-            names += page
-            after = page[-1]
-            if len(page) < PAGE:
-                break
-        if not names:
-            raise NotFound
-        return Response(data={"keys": names})
+        return await answer_names(self._storage, _drawer(call) + args.path, Page())
 
     async def revoke(self, lease_private: Mapping[str, Any]) -> None:
         """Nothing here is leased."""

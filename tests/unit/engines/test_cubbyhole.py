@@ -1,9 +1,9 @@
 import pytest
 
 from engine_harness import ALICE, BOB, Harness
-from strongroom.engines import cubbyhole
 from strongroom.engines.cubbyhole import Cubbyhole
 from strongroom.errors import BadRequest, IntegrityError, NotFound, PermissionDenied
+from strongroom.sdk import listing
 from strongroom.sdk.request import Caller, Op
 from strongroom.sdk.storage import Write
 
@@ -78,7 +78,7 @@ async def test_who_has_no_drawer_reaches_none(hole, caller, error, op):
 
 
 async def test_a_long_list_comes_in_pages(hole, monkeypatch):
-    monkeypatch.setattr(cubbyhole, "PAGE", 2)
+    monkeypatch.setattr(listing, "_AT_ONCE", 2)
     for count in range(1, 6):
         await hole.write(f"x{count}", {"a": 1})
         assert len(await hole.list()) == count

@@ -8,9 +8,8 @@ from typing import Any
 
 import msgspec
 
-from strongroom.errors import BadRequest, NotFound
+from strongroom.errors import BadRequest
 from strongroom.sdk.fields import UNSET, Duration, Flag, StrList, Text, UnsetType
-from strongroom.sdk.request import Response
 from strongroom.sdk.token_fields import TokenArgs, TokenParams, check_cidrs
 
 MAX_ID = 4096  # bytes of UTF-8 of a RoleID or SecretID
@@ -168,17 +167,3 @@ def rfc3339(seconds: float) -> str:
     whole, nanos = divmod(int(seconds * 1_000_000) * 1000, 1_000_000_000)
     text = datetime.datetime.fromtimestamp(whole, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return text + (f".{nanos:09d}".rstrip("0") if nanos else "") + "Z"
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What a LIST takes: names after ``after``, at most ``limit`` (0 = all)."""
-
-    after: Text = Text("")
-    limit: int = 0
-
-
-def listing(names: list[str]) -> Response:
-    """The answer of a LIST. Raises NotFound when there is nothing (wire facts B.2)."""
-    if not names:
-        raise NotFound
-    return Response(data={"keys": names})

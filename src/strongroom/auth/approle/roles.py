@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
-from strongroom.auth.approle.entries import Page, Role, RoleArgs, check_id, listing, new_id, new_uid
+from strongroom.auth.approle.entries import Role, RoleArgs, check_id, new_id, new_uid
 from strongroom.auth.approle.fields import ROLE_FIELDS, RoleField
 from strongroom.auth.approle.store import Roles
 from strongroom.errors import BadRequest, Conflict, NotFound
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import UNSET, Text
+from strongroom.sdk.listing import Page, answer_names
 from strongroom.sdk.request import Op, Response
 
 FOLD = ("role_name",)
@@ -67,7 +68,7 @@ class RoleRoutes:
         return await self._roles.find(call.match.params["role_name"]) is not None
 
     async def _list_roles(self, call: Call, args: Page) -> Response:
-        return listing(await self._roles.names(str(args.after), args.limit))
+        return await answer_names(self._mount.storage, "role/", args)
 
     async def _read_role(self, call: Call, args: NoArgs) -> Response:
         found = await self._roles.find(call.match.params["role_name"])

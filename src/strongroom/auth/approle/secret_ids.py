@@ -7,12 +7,10 @@ import msgspec
 
 from strongroom.auth.approle.entries import (
     MAX_METADATA,
-    Page,
     Role,
     SecretId,
     check_id,
     check_uses,
-    listing,
     new_id,
 )
 from strongroom.auth.approle.roles import ATTEMPTS, FOLD, busy, role_at
@@ -20,6 +18,7 @@ from strongroom.auth.approle.store import Roles, SecretIds
 from strongroom.errors import BadRequest, Conflict, NotFound, PermissionDenied
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import UNSET, Duration, StrList, StrMap, Text, UnsetType
+from strongroom.sdk.listing import Page
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.token_fields import check_cidrs, cidrs_within
 
@@ -96,7 +95,7 @@ class SecretIdRoutes:
 
     async def _list_secrets(self, call: Call, args: Page) -> Response:
         name, role, _ = await role_at(self._roles, call)
-        return listing(await self._secrets.accessors(name, role.uid, str(args.after), args.limit))
+        return await self._secrets.accessors(name, role.uid, args)
 
     async def _generate(self, call: Call, args: _SecretArgs) -> Response:
         return await self._issue(call, args, new_id())

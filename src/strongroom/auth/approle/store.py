@@ -13,13 +13,14 @@ the role; what is left of them is swept afterwards, or by tidying.
 
 import hmac
 import os
-import sys
 
 import msgspec
 
 from strongroom.auth.approle.entries import AccessorPointer, Role, RolePointer, SecretId, keyed
 from strongroom.errors import BadRequest, Conflict
 from strongroom.sdk.engine import Mount
+from strongroom.sdk.listing import Page, answer_names
+from strongroom.sdk.request import Response
 from strongroom.sdk.storage import Entry, Write
 
 _PAGE = 1000  # names or entries read at a time
@@ -100,10 +101,6 @@ class Roles:
                 continue
             await SecretIds(self._mount, self).sweep(name, role.uid)
             return
-
-    async def names(self, after: str, most: int) -> list[str]:
-        """Role names after ``after``, at most ``most`` (0 = all)."""
-        return await _names(self._mount, "role/", after, most)
 
     async def _pointer(self, role_id: str) -> tuple[RolePointer, int] | None:
         entry = await self._storage.get(await self._index(role_id))
@@ -197,9 +194,9 @@ class SecretIds:
                 continue
             return
 
-    async def accessors(self, name: str, uid: str, after: str, most: int) -> list[str]:
-        """Accessors of a role's SecretIDs after ``after``, at most ``most`` (0 = all)."""
-        return await _names(self._mount, f"listed/{name}/{uid}/", after, most)
+    async def accessors(self, name: str, uid: str, page: Page) -> Response:
+        """The answer of a LIST of the accessors of a role's SecretIDs. Raises NotFound when there is none."""
+        return await answer_names(self._storage, f"listed/{name}/{uid}/", page)
 
     async def sweep(self, name: str, uid: str, *, only_expired: bool = False) -> int:
         """Remove the SecretIDs of the role ``uid``, all or the expired ones; how many. May be repeated."""
@@ -248,15 +245,3 @@ def _removal(name: str, uid: str, digest: str, accessor: str) -> list[Write]:
 def _is_segment(text: str) -> bool:
     """Whether ``text`` can be one segment of a key (it came from a body, where no path rule looked at it)."""
     return 0 < len(text) <= 256 and text.isprintable() and "/" not in text
-
-
-async def _names(mount: Mount, prefix: str, after: str, most: int) -> list[str]:
-    most = most if most > 0 else sys.maxsize
-    names: list[str] = []
-    while len(names) < most:
-        page = await mount.storage.list(prefix, after=after, limit=min(_PAGE, most - len(names)))
-        names += page
-        if len(page) < _PAGE:
-            break
-        after = page[-1]
-    return names

@@ -16,12 +16,8 @@ from strongroom.auth.cert.store import Store
 from strongroom.errors import NotFound
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import Text
+from strongroom.sdk.listing import Page, answer_names
 from strongroom.sdk.request import Auth, Op, Request, Response
-
-
-class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    after: Text = Text("")
-    limit: int = 0
 
 
 class _CrlArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +38,7 @@ class Cert:
         """Login, roles, revocation lists, settings."""
         return (
             self._login.route(),
-            Route(pattern="certs/", args=_Page, ops={Op.LIST: self._list_roles}, help="The names of all roles."),
+            Route(pattern="certs/", args=Page, ops={Op.LIST: self._list_roles}, help="The names of all roles."),
             Route(
                 pattern="certs/{name}",
                 args=RoleArgs,
@@ -56,7 +52,7 @@ class Cert:
                 exists=self._role_exists,
                 help="A role: the certificates it trusts, the names it takes, and what its tokens may do.",
             ),
-            Route(pattern="crls/", args=_Page, ops={Op.LIST: self._list_crls}, help="The names of all lists."),
+            Route(pattern="crls/", args=Page, ops={Op.LIST: self._list_crls}, help="The names of all lists."),
             Route(
                 pattern="crls/{name}",
                 args=_CrlArgs,
@@ -90,8 +86,8 @@ class Cert:
     async def _role_exists(self, call: Call) -> bool:
         return await self._store.role(call.match.params["name"]) is not None
 
-    async def _list_roles(self, call: Call, args: _Page) -> Response:
-        return _listing(await self._store.names("certs/", str(args.after), args.limit))
+    async def _list_roles(self, call: Call, args: Page) -> Response:
+        return await answer_names(self._mount.storage, "certs/", args)
 
     async def _read_role(self, call: Call, args: NoArgs) -> Response:
         role = await self._store.role(call.match.params["name"])
@@ -113,8 +109,8 @@ class Cert:
     async def _crl_exists(self, call: Call) -> bool:
         return await self._store.crl(call.match.params["name"]) is not None
 
-    async def _list_crls(self, call: Call, args: _Page) -> Response:
-        return _listing(await self._store.names("crls/", str(args.after), args.limit))
+    async def _list_crls(self, call: Call, args: Page) -> Response:
+        return await answer_names(self._mount.storage, "crls/", args)
 
     async def _read_crl(self, call: Call, args: NoArgs) -> Response:
         answer = await self._crls.answer(call.match.params["name"])
@@ -138,9 +134,3 @@ class Cert:
     async def _write_config(self, call: Call, args: ConfigArgs) -> Response:
         await self._store.change_config(lambda old: settings(old, args))
         return Response()
-
-
-def _listing(names: list[str]) -> Response:
-    if not names:
-        raise NotFound
-    return Response(data={"keys": names})

@@ -7,7 +7,6 @@ crl-der/<name>    the list itself, DER; always written with its Crl
 """
 
 import os
-import sys
 from collections.abc import Callable
 
 import msgspec
@@ -117,18 +116,6 @@ class Store:
     async def delete_crl(self, name: str) -> None:
         """Remove the list ``name``, which need not be there."""
         await self._storage.commit([Write(f"crls/{name}", None), Write(f"crl-der/{name}", None)])
-
-    async def names(self, prefix: str, after: str, most: int) -> list[str]:
-        """Names under ``prefix`` after ``after``, at most ``most`` (0 = all)."""
-        most = most if most > 0 else sys.maxsize
-        names: list[str] = []
-        while len(names) < most:
-            page = await self._storage.list(prefix, after=after, limit=min(_PAGE, most - len(names)))
-            names += page
-            if len(page) < _PAGE:
-                break
-            after = page[-1]
-        return names
 
     async def _publish(self, name: str, role: Role | None, expect: dict[str, int]) -> None:
         """Store the role, or remove it, and what it trusts with it."""

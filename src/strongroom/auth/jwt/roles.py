@@ -1,7 +1,6 @@
 """Roles: which tokens may log in, and what they get. Shapes, rules and routes."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,13 @@ from strongroom.auth.jwt.redirect import check_redirects
 from strongroom.errors import BadRequest, Conflict, NotFound
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import UNSET, AnyMap, Duration, Flag, SignedDuration, StrList, StrMap, Text, UnsetType
+from strongroom.sdk.listing import Page, answer_names
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
 from strongroom.sdk.token_fields import AliasedTokenArgs, TokenParams
 
 FOLD = ("name",)
 _ATTEMPTS = 16  # of a change that meets other writers
-_PAGE = 1000
 _MODES = ("", "client", "direct", "device")
 _MAX_NAME = 512  # characters
 _MAX_ITEMS = 1024  # of one field
@@ -162,13 +161,6 @@ def _check_mappings(mappings: Mapping[str, str]) -> None:
         raise BadRequest("claim_mappings maps two claims to one metadata key, or one to none")
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of a list."""
-
-    after: Text = Text("")
-    limit: int = 0
-
-
 class Roles:
     """The roles of one mount: ``role/<name>`` each. Their routes."""
 
@@ -207,18 +199,7 @@ class Roles:
         return await self.find(call.match.params["name"]) is not None
 
     async def _list(self, call: Call, args: Page) -> Response:
-        most = args.limit if args.limit > 0 else sys.maxsize
-        names: list[str] = []
-        after = str(args.after)
-        while len(names) < most:
-            page = await self._mount.storage.list("role/", after=after, limit=min(_PAGE, most - len(names)))
-            if not page:
-                break
-            names += page
-            after = page[-1]
-        if not names:
-            raise NotFound
-        return Response(data={"keys": names})
+        return await answer_names(self._mount.storage, "role/", args)
 
     async def _read(self, call: Call, args: NoArgs) -> Response:
         found = await self.find(call.match.params["name"])

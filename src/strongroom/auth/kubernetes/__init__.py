@@ -6,7 +6,6 @@ Keys: ``config`` holds one ``Config``, ``role/<name>`` one ``Role``, as JSON.
 """
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +17,11 @@ from strongroom.auth.kubernetes.entries import Config, ConfigArgs, Role, RoleArg
 from strongroom.errors import BadRequest, Conflict, NotFound, PermissionDenied
 from strongroom.sdk.engine import Call, Mount, NoArgs, Route
 from strongroom.sdk.fields import Text
+from strongroom.sdk.listing import Page, answer_names
 from strongroom.sdk.request import Auth, Op, Response
 from strongroom.sdk.storage import Write
 
 _REFUSED = "invalid role or service account token"
-_PAGE = 1000  # names read at a time
 _ATTEMPTS = 8  # of a read-modify-write that meets another writer
 
 
@@ -32,11 +31,6 @@ class _Login(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "_Login()"
-
-
-class _Page(msgspec.Struct, frozen=True, kw_only=True):
-    after: Text = Text("")
-    limit: int = 0
 
 
 class Kubernetes:
@@ -68,7 +62,7 @@ class Kubernetes:
                 exists=self._config_exists,
                 help="How the API server is reached, and by which keys tokens are checked.",
             ),
-            Route(pattern="role/", args=_Page, ops={Op.LIST: self._list}, help="The names of all roles."),
+            Route(pattern="role/", args=Page, ops={Op.LIST: self._list}, help="The names of all roles."),
             Route(
                 pattern="role/{name}",
                 args=RoleArgs,
@@ -204,19 +198,8 @@ class Kubernetes:
     async def _exists(self, call: Call) -> bool:
         return await self._role(call.match.params["name"]) is not None
 
-    async def _list(self, call: Call, args: _Page) -> Response:
-        most = args.limit if args.limit > 0 else sys.maxsize
-        names: list[str] = []
-        after = str(args.after)
-        while len(names) < most:
-            page = await self._storage.list("role/", after=after, limit=min(_PAGE, most - len(names)))
-            names += page
-            if len(page) < _PAGE:
-                break
-            after = page[-1]
-        if not names:
-            raise NotFound
-        return Response(data={"keys": names})
+    async def _list(self, call: Call, args: Page) -> Response:
+        return await answer_names(self._storage, "role/", args)
 
     async def _read(self, call: Call, args: NoArgs) -> Response:
         role = await self._role(call.match.params["name"])

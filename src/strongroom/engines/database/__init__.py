@@ -19,16 +19,15 @@ from strongroom.engines.database.entries import (
     ConfigArgs,
     Intent,
     Named,
-    Page,
     Role,
     RoleArgs,
-    listing,
 )
 from strongroom.engines.database.names import default_password, user_name
 from strongroom.errors import BadRequest, Conflict, NotFound, VaultError
 from strongroom.sdk.databases import DatabaseConnection, DatabaseKind, DatabaseLogin, DatabaseUser
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.leases import lease_ttls
+from strongroom.sdk.listing import Page, answer_names
 from strongroom.sdk.request import Lease, Op, Response
 from strongroom.sdk.storage import Write
 
@@ -105,7 +104,7 @@ class Database:
         return self._kind(config).login(config.details, owner=self._mount.uuid)
 
     async def list_configs(self, call: Call, args: Page) -> Response:
-        return await listing(self._storage, "config/", args)
+        return await answer_names(self._storage, "config/", args)
 
     async def read_config(self, call: Call, args: ConfigArgs) -> Response:
         found = await self._find_config(args.name)
@@ -164,7 +163,7 @@ class Database:
         return await self._find_role(call.match.params["name"]) is not None
 
     async def list_roles(self, call: Call, args: Page) -> Response:
-        return await listing(self._storage, "role/", args)
+        return await answer_names(self._storage, "role/", args)
 
     async def read_role(self, call: Call, args: RoleArgs) -> Response:
         found = await self._find_role(args.name)

@@ -4,9 +4,8 @@ from typing import Any
 
 import msgspec
 
-from strongroom.errors import BadRequest, NotFound
+from strongroom.errors import BadRequest
 from strongroom.sdk.fields import UNSET, Duration, Flag, StrList, Text, UnsetType
-from strongroom.sdk.request import Response
 
 PLUGIN = "postgresql-database-plugin"
 MAX_TTL = 10 * 365 * 24 * 3600  # seconds
@@ -188,25 +187,3 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Named(msgspec.Struct, frozen=True):
     name: str
-
-
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What a LIST takes: names after ``after``, at most ``limit`` (0 = all)."""
-
-    after: Text = Text("")
-    limit: int = 0
-
-
-async def listing(storage: Any, folder: str, args: Page) -> Response:
-    """The names in ``folder``. Raises NotFound when there is none."""
-    names: list[str] = []
-    after = str(args.after)
-    while page := await storage.list(folder, after=after, limit=1000):
-        names += page
-        after = page[-1]
-        if args.limit and len(names) >= args.limit:
-            names = names[: args.limit]
-            break
-    if not names:
-        raise NotFound
-    return Response(data={"keys": names})

@@ -1,22 +1,10 @@
-"""Names below a folder: one level (LIST) or all levels (SCAN), page by page."""
+"""Names at all levels below a folder (SCAN), page by page. One level (LIST) is ``sdk.listing``."""
 
 from collections.abc import AsyncIterator
 
 from strongroom.sdk.storage import Storage
 
 PAGE = 1000  # names asked from the store at a time
-
-
-async def list_names(storage: Storage, prefix: str, after: str = "", limit: int = 0) -> list[str]:
-    """Names directly below ``prefix`` and greater than ``after``, at most ``limit`` (0 or less: all)."""
-    names: list[str] = []
-    while True:
-        want = min(PAGE, limit - len(names)) if limit > 0 else PAGE
-        page = await storage.list(prefix, after=after, limit=want)
-        names += page
-        if len(page) < want or len(names) == limit:
-            return names
-        after = page[-1]
 
 
 async def scan_names(storage: Storage, prefix: str, after: str = "", limit: int = 0) -> list[str]:

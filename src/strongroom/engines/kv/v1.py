@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
-from strongroom.engines.kv.names import list_names, scan_names
+from strongroom.engines.kv.names import scan_names
 from strongroom.engines.kv.plain import pack, unpack
 from strongroom.engines.kv.upgrade import MARKER, UPGRADING, V1
 from strongroom.errors import BadRequest, Conflict, NotFound
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import parse_duration
+from strongroom.sdk.listing import list_names
 from strongroom.sdk.request import Op, Response
 from strongroom.sdk.storage import Write
 

@@ -17,7 +17,7 @@ from strongroom.engines.kv.metadata import (
     metadata_write,
     version_view,
 )
-from strongroom.engines.kv.names import list_names, scan_names
+from strongroom.engines.kv.names import scan_names
 from strongroom.engines.kv.plain import merge, pack, structure, unpack
 from strongroom.engines.kv.secret import (
     Config,
@@ -34,6 +34,7 @@ from strongroom.errors import BadRequest, NotFound, UnsupportedOperation
 from strongroom.sdk.engine import Call, Mount, Route
 from strongroom.sdk.fields import UNSET, AnyMap, StrList, UnsetType
 from strongroom.sdk.kept import Kept
+from strongroom.sdk.listing import list_names
 from strongroom.sdk.request import Op, Response
 
 Handle = Callable[[Any, Any], Awaitable[Response]]

@@ -24,15 +24,6 @@ def page(request, monkeypatch):
     monkeypatch.setattr(names, "PAGE", request.param)
 
 
-@pytest.mark.parametrize("limit", [0, 1, 3, 100])
-async def test_list_gives_names_and_folders_of_one_level(page, limit):
-    store = await filled(["a", "a/b", "a-b", "c/d/e", "c/f", "g"])
-    assert await names.list_names(store, "meta/", "", limit) == ["a", "a-b", "a/", "c/", "g"][: limit or None]
-    assert await names.list_names(store, "meta/", "a-b", limit) == ["a/", "c/", "g"][: limit or None]
-    assert await names.list_names(store, "meta/c/", "", limit) == ["d/", "f"][: limit or None]
-    assert await names.list_names(store, "meta/none/", "", limit) == []
-
-
 async def test_scan_pages(page):
     store = await filled(["a", "a/b", "a-b", "c/d/e", "c/f", "g"])
     assert await names.scan_names(store, "meta/") == ["a", "a-b", "a/b", "c/d/e", "c/f", "g"]
