@@ -26,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import certificates
+from ending import with_us
 from server_process import free_port
 
 BUILT = Path(__file__).resolve().parent.parent / "build" / "kubernetes"
@@ -141,7 +142,12 @@ class KubernetesServer:
     def _run(self, name: str, *flags: str) -> None:
         with open(self.folder / f"{name}.log", "wb") as log:
             process = subprocess.Popen(
-                [self.programs[name], *flags], cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [self.programs[name], *flags],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=with_us(),
             )
         self._running.append((name, process))
 

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from ending import with_us
+
 START = 30.0  # seconds
 
 
@@ -55,7 +57,12 @@ class Postgres:
         argv = [program("postgres"), "-D", f"{self.folder}/data", "-p", str(self.port), "-k", self.folder]
         settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=20"]
         self.process = subprocess.Popen(
-            [*argv, *settings], user=self.run_as, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*argv, *settings],
+            user=self.run_as,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=with_us(signal.SIGINT),
         )
         deadline = time.monotonic() + START
         ready = [program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]

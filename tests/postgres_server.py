@@ -21,6 +21,8 @@ from typing import Any
 
 import asyncpg
 
+from ending import with_us
+
 ADMIN = "postgres"
 PASSWORD = "adm1n-'n33dle'\\$-canary"
 _WAIT = 30.0  # seconds
@@ -94,6 +96,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=self._folder,
+            preexec_fn=with_us(signal.SIGINT),
             **self._as,
         )
         deadline = time.monotonic() + _WAIT

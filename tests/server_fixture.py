@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ending import with_us
+
 START = 20.0  # seconds a start may take on a busy machine
 STOP = 10.0  # seconds in which a server must have ended
 
@@ -126,6 +128,7 @@ def start(folder: Path, argv: list[str], address: str) -> Server:
             cwd=folder,
             env=environment(),
             start_new_session=True,
+            preexec_fn=with_us(),
         )
     server = Server(process, address, folder)
     try:

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ending import with_us
+
 STUB = "server_stub_node:open_node"
 TESTS = str(Path(__file__).parent)
 
@@ -49,6 +51,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=with_us(),
         )
 
     @property
