@@ -42,7 +42,10 @@ class Git:
         given = dict(os.environ if environ is None else environ)
         given |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
         folder = folder.absolute()
-        self.start = next(place for place in (folder, *folder.parents) if place.is_dir())
+        try:
+            self.start = next(place for place in (folder, *folder.parents) if place.is_dir())
+        except (OSError, ValueError):  # too long, or with a NUL
+            raise RevisionFailed(f"{str(folder)[:100]!r} is no path of a folder") from None
         plain = {name: value for name, value in given.items() if name not in _OF_A_HOOK}
         tries = [plain]
         if at := given.get("GIT_DIR"):

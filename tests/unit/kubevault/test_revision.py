@@ -60,6 +60,12 @@ def texts(files: tuple[list[Found], list[Problem]]) -> dict[str, str]:
     return {found.path: found.read().decode() for found in files[0]}
 
 
+def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
+    for name in ("a" * 5000, "a\0b"):
+        with pytest.raises(RevisionFailed, match="is no path|in no git repository"):
+            Revision(tmp_path / name, "HEAD")
+
+
 def test_a_room_is_read_as_it_was(repository: Repository) -> None:
     repository.git("tag", "v1")
     repository.write({"kvstore/db": "a: changed\n", "kvstore/team/new": "c: 3\n"})
