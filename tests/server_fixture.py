@@ -117,6 +117,29 @@ def wait_until_it_answers(server: Server) -> None:
     raise AssertionError(f"the server did not answer within {START:g} s")
 
 
+@contextlib.contextmanager
+def running_with_tls(folder: Path, *, workers: int = 2) -> Iterator[Server]:
+    """As ``running``, over TLS with a certificate that the processes started meanwhile trust."""
+    import pytest
+
+    from strongroom.server.tls import development_files
+
+    port, tls = free_port(), development_files(str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(folder / "vault-ca.pem"))
+        listener = {
+            "tcp": {"address": f"127.0.0.1:{port}", "tls_cert_file": tls.cert_file, "tls_key_file": tls.key_file}
+        }
+        config = configuration(folder, port, {"workers": workers, "listener": listener})
+        server = start(folder, ["server", f"-config={config}"], f"https://127.0.0.1:{port}")
+        try:
+            server.initialize()
+            server.unseal()
+            yield server
+        finally:
+            server.end()
+
+
 def start(folder: Path, argv: list[str], address: str) -> Server:
     """Start ``strongroom <argv>``; its output goes to ``folder``/server.log."""
     with (folder / "server.log").open("ab") as log:

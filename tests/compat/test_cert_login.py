@@ -15,8 +15,7 @@ import requests
 from hvac.exceptions import Forbidden, InvalidRequest
 
 from certificates import Made, make
-from server_fixture import Server, configuration, environment, free_port, start
-from strongroom.server.tls import development_files
+from server_fixture import Server, environment, running_with_tls
 
 NOW = datetime.datetime.now(datetime.UTC)
 DATES: dict[str, Any] = {"since": NOW - datetime.timedelta(hours=1), "until": NOW + datetime.timedelta(hours=1)}
@@ -67,20 +66,8 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("cert")
-    port, tls = free_port(), development_files(str(folder))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(folder / "vault-ca.pem"))
-        listener = {
-            "tcp": {"address": f"127.0.0.1:{port}", "tls_cert_file": tls.cert_file, "tls_key_file": tls.key_file}
-        }
-        config = configuration(folder, port, {"workers": 2, "listener": listener})
-        server = start(folder, ["server", f"-config={config}"], f"https://127.0.0.1:{port}")
-        try:
-            server.initialize()
-            server.unseal()
-            yield Site(folder, server)
-        finally:
-            server.end()
+    with running_with_tls(folder) as server:
+        yield Site(folder, server)
 
 
 @pytest.fixture

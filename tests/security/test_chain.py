@@ -12,8 +12,7 @@ import pytest
 from cryptography import x509
 
 from certificates import Made, make
-from server_fixture import Server, configuration, free_port, start
-from strongroom.server.tls import development_files
+from server_fixture import Server, running_with_tls
 
 NOW = datetime.datetime.now(datetime.UTC)
 DATES: dict[str, Any] = {"since": NOW - datetime.timedelta(hours=1), "until": NOW + datetime.timedelta(hours=1)}
@@ -84,25 +83,13 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("chain")
-    port, tls = free_port(), development_files(str(folder))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(folder / "vault-ca.pem"))
-        listener = {
-            "tcp": {"address": f"127.0.0.1:{port}", "tls_cert_file": tls.cert_file, "tls_key_file": tls.key_file}
-        }
-        config = configuration(folder, port, {"workers": 2, "listener": listener})
-        server = start(folder, ["server", f"-config={config}"], f"https://127.0.0.1:{port}")
-        try:
-            server.initialize()
-            server.unseal()
-            site = Site(server, folder)
-            site.ok("POST", "sys/auth/cert", {"type": "cert"})
-            site.ok("POST", "sys/auth/userpass", {"type": "userpass"})
-            site.ok("POST", "auth/userpass/users/alice", {"password": "pw"})
-            site.ok("POST", "auth/userpass/users/bob", {"password": "pw"})
-            yield site
-        finally:
-            server.end()
+    with running_with_tls(folder) as server:
+        site = Site(server, folder)
+        site.ok("POST", "sys/auth/cert", {"type": "cert"})
+        site.ok("POST", "sys/auth/userpass", {"type": "userpass"})
+        site.ok("POST", "auth/userpass/users/alice", {"password": "pw"})
+        site.ok("POST", "auth/userpass/users/bob", {"password": "pw"})
+        yield site
 
 
 def test_sec_ghsa_j6wc_link_1_a_certificate_is_nobody_by_a_name_that_was_not_checked(site: Site) -> None:
