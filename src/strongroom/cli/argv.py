@@ -81,6 +81,12 @@ def _switch(value: str, name: str) -> bool:
         raise BadFlag(str(error)) from None
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The question that names the known word most like ``word``, or the empty string."""
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word most like ``word``, or the empty string."""
     from difflib import get_close_matches

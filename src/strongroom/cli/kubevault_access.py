@@ -5,10 +5,10 @@ import sys
 from typing import Any
 
 from strongroom.cli import output, terminal
-from strongroom.cli.argv import BadFlag
+from strongroom.cli.argv import BadFlag, did_you_mean
 from strongroom.cli.command import argument, command, switch
 from strongroom.cli.hints import Failed
-from strongroom.cli.kubevault_vault import namespace_of, naming_flags, source_of, vault_flags
+from strongroom.cli.kubevault_vault import folder_of, namespace_of, naming_flags, source_of, vault_flags
 from strongroom.cli.session import Session
 from strongroom.kubevault.tree import SecretFile, Tree, User, names_of
 
@@ -24,7 +24,7 @@ def _tree(flags: dict[str, Any]) -> Tree:
 def _user(tree: Tree, name: str, vault_dir: str) -> User:
     user = tree.user(name)
     if user is None:
-        near = _near(name, [user.name for user in tree.users])
+        near = did_you_mean(name, [user.name for user in tree.users])
         place = os.path.join(vault_dir, "access_control", name)
         raise Failed(f"user {quoted(name)} does not exist (file {quoted(place)} not found)", near, code=1)
     return user
@@ -33,16 +33,9 @@ def _user(tree: Tree, name: str, vault_dir: str) -> User:
 def _secret(tree: Tree, name: str) -> SecretFile:
     secret = tree.secret(name)
     if secret is None:
-        near = _near(name, [secret.path for secret in tree.secrets])
+        near = did_you_mean(name, [secret.path for secret in tree.secrets])
         raise Failed(f"there is no secret {quoted(name)}", near, code=1)
     return secret
-
-
-def _near(name: str, known: list[str]) -> str:
-    from strongroom.cli.argv import nearest
-
-    near = nearest(name, known)
-    return f"did you mean {near}?" if near else ""
 
 
 @command(
@@ -57,7 +50,7 @@ def can_read(session: Session, user: str, show_only_allowed: bool | None, **flag
     if not user:
         raise BadFlag("USER is empty")
     source_tree = _tree(flags)
-    person = _user(source_tree, user, flags["vault_dir"] or os.environ.get("KUBEVAULT_DIR") or "vault")
+    person = _user(source_tree, user, folder_of(flags["vault_dir"]))
     allowed = set(source_tree.index.allowed(person.rules))
     if session.form in ("json", "yaml"):
         rows = [
@@ -118,7 +111,7 @@ def _may(tree: Tree, user: User, secret: SecretFile) -> bool:
 def explain(session: Session, user: str, secret: str, **flags: Any) -> int:
     """Say whether USER may read SECRET, and which rule decides it."""
     tree = _tree(flags)
-    person = _user(tree, user, flags["vault_dir"] or os.environ.get("KUBEVAULT_DIR") or "vault")
+    person = _user(tree, user, folder_of(flags["vault_dir"]))
     wanted = _secret(tree, secret)
     rule = tree.index.deciding(person.rules, wanted.path)
     allowed = rule is not None and not rule.denies

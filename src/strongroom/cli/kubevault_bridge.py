@@ -6,7 +6,7 @@ from strongroom.cli import output, terminal
 from strongroom.cli.argv import BadFlag
 from strongroom.cli.command import argument, command, switch, value
 from strongroom.cli.hints import Failed
-from strongroom.cli.kubevault_vault import Decryptor, make, setting, source_of, vault_flags, warn
+from strongroom.cli.kubevault_vault import CHANGES, Decryptor, folder_of, make, source_of, vault_flags, warn
 from strongroom.cli.session import Session
 from strongroom.errors import BadRequest
 
@@ -132,12 +132,11 @@ def pull(
     force: bool | None,
 ) -> int:
     """Write what is in a KV mount of a server into a vault folder, in clear, with a user for each of its policies."""
-    from strongroom.cli.kubevault_vault import DEFAULT_DIR
     from strongroom.cli.progress import Progress
     from strongroom.kubevault import bridge_pull
     from strongroom.kubevault.scaffold import make_vault
 
-    folder = setting("vault-dir", vault_dir, "KUBEVAULT_DIR", DEFAULT_DIR)
+    folder = folder_of(vault_dir)
     place = _place(mount, prefix, policy_prefix)
     _check_mount(session, place)
     progress = Progress("secrets read", after=1.0)
@@ -167,8 +166,7 @@ def _warn_of_the_whole(folder: str) -> None:
 
 def _show(session: Session, rows: list[tuple[str, str, str]]) -> None:
     if session.form in ("json", "yaml"):
-        words = {"+": "added", "-": "removed", "~": "changed"}
-        shown = [{"change": words[sign], "what": what, "path": path} for sign, what, path in rows]
+        shown = [{"change": CHANGES[sign], "what": what, "path": path} for sign, what, path in rows]
         terminal.say(output.render({"changes": shown}, session.form))
         return
     for sign, what, path in rows:

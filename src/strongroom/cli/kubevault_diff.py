@@ -9,7 +9,7 @@ from strongroom.cli import output, terminal
 from strongroom.cli.argv import BadFlag
 from strongroom.cli.command import command, switch, value
 from strongroom.cli.kubevault import FINDINGS
-from strongroom.cli.kubevault_vault import make, naming_flags, source_of, vault_flags, wanted_of, warn
+from strongroom.cli.kubevault_vault import CHANGES, make, naming_flags, source_of, vault_flags, wanted_of, warn
 from strongroom.cli.session import Session
 
 if TYPE_CHECKING:
@@ -119,15 +119,14 @@ def _show(found: "Difference") -> None:
 
 
 def _data(found: "Difference") -> dict[str, Any]:
-    words = {"+": "added", "-": "removed", "~": "changed"}
 
     def rows(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
-        return [{"change": words[sign], "text": text} for sign, text in pairs]
+        return [{"change": CHANGES[sign], "text": text} for sign, text in pairs]
 
     return {
         "objects": [
             {
-                "change": words[change.sign],
+                "change": CHANGES[change.sign],
                 "kind": change.ref.kind,
                 "namespace": change.ref.namespace,
                 "name": change.ref.name,
@@ -139,7 +138,7 @@ def _data(found: "Difference") -> dict[str, Any]:
             for change in found.changes
         ],
         "access": [
-            {"user": user, "change": words[sign], "namespace": namespace, "secret": name}
+            {"user": user, "change": CHANGES[sign], "namespace": namespace, "secret": name}
             for user, sign, namespace, name in found.access
         ],
     }

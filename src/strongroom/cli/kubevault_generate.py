@@ -54,9 +54,9 @@ def _into(folder: str, groups: Iterator[Group], *, prune: bool) -> int:
     files = ((file_name(group.stem), "---\n".join(map(document, group.objects))) for group in groups)
     outcome = write_folder(folder, files, prune=prune)
     for name in outcome.changed:
-        terminal.note_coloured("warning:", "33", f"{folder}/{name} is no longer made, but was changed: it is kept")
+        terminal.warning(f"{folder}/{name} is no longer made, but was changed: it is kept")
     for name in outcome.stale:
-        terminal.note_coloured("warning:", "33", f"{folder}/{name} is no longer made: --prune removes it")
+        terminal.warning(f"{folder}/{name} is no longer made: --prune removes it")
     terminal.note(f"{len(outcome.written)} files written, {len(outcome.removed)} removed.")
     return 0
 

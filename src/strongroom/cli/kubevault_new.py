@@ -5,7 +5,7 @@ import click
 from strongroom.cli import terminal
 from strongroom.cli.command import argument, command
 from strongroom.cli.hints import Misused
-from strongroom.cli.kubevault_vault import DEFAULT_DIR, setting
+from strongroom.cli.kubevault_vault import folder_of
 from strongroom.cli.session import Session
 
 
@@ -14,7 +14,7 @@ def new(session: Session, vault_dir: str | None) -> int:
     """Make a vault folder: kvstore, access_control, a README and a .gitignore. What exists already stays as it is."""
     from strongroom.kubevault.scaffold import make_vault
 
-    folder = setting("vault-dir", vault_dir, "KUBEVAULT_DIR", DEFAULT_DIR)
+    folder = folder_of(vault_dir)
     for path in make_vault(folder):
         terminal.note(f"made {path}")
     return 0

@@ -64,17 +64,19 @@ def _checked(name: str, vault_dir: str | None, rev: str | None, namespace: str |
             check_user(name)
         except BadName as error:
             raise BadFlag(str(error)) from None
-        _warn(f"there is no vault folder {DEFAULT_DIR} here, so whether {name} is a user could not be checked")
+        terminal.warning(
+            f"there is no vault folder {DEFAULT_DIR} here, so whether {name} is a user could not be checked"
+        )
         return name
     tree = names_of(source_of(vault_dir, rev), namespace_of(namespace))
     person = tree.user(name)
     if person is None:
-        from strongroom.cli.argv import nearest
+        from strongroom.cli.argv import did_you_mean
 
-        near = nearest(name, [one.name for one in tree.users])
-        raise Failed(f"user {name!r} does not exist", f"did you mean {near}?" if near else "", code=1)
+        near = did_you_mean(name, [one.name for one in tree.users])
+        raise Failed(f"user {name!r} does not exist", near, code=1)
     if not tree.index.allowed(person.rules):
-        _warn(f"{person.name} may read nothing, so nothing can be read through this store")
+        terminal.warning(f"{person.name} may read nothing, so nothing can be read through this store")
     return person.name
 
 
@@ -118,13 +120,16 @@ def _store(flags: dict[str, Any]) -> tuple["Store", "Server"]:
 
 def _doubts(store: "Store", server: "Server", host: str) -> None:
     if store.url.startswith("http:"):
-        _warn(f"{store.url} is without TLS: the token and every secret would be readable on the way")
+        terminal.warning(f"{store.url} is without TLS: the token and every secret would be readable on the way")
     if server.insecure:
-        _warn(f"{server.source} does not verify the server's certificate; External Secrets will, with the token's CA")
+        terminal.warning(
+            f"{server.source} does not verify the server's certificate; External Secrets will, with the token's CA"
+        )
     if host in ("localhost", "::1") or host.startswith("127."):
-        _warn(f"{host} is this machine only; --vault-url gives the address as the other cluster reaches it")
+        text = f"{host} is this machine only; --vault-url gives the address as the other cluster reaches it"
+        terminal.warning(text)
     if store.api_version == "v1beta1":
-        _warn("External Secrets does not serve v1beta1 any more since 0.17")
+        terminal.warning("External Secrets does not serve v1beta1 any more since 0.17")
 
 
 def _secret(store: "Store", user: str, server: "Server", flags: dict[str, Any]) -> "Object":
@@ -142,7 +147,7 @@ def _secret(store: "Store", user: str, server: "Server", flags: dict[str, Any]) 
         raise Failed(text, "kubevault generate | kubectl apply -f - makes it (without --tokens none)", code=1) from None
     secret = token_secret(store, user, found)
     if ca_differs(secret, server.ca):
-        _warn("the kubeconfig knows the server by another CA than the one in the token's Secret")
+        terminal.warning("the kubeconfig knows the server by another CA than the one in the token's Secret")
     return secret
 
 
@@ -159,7 +164,3 @@ def _how(store: "Store", user: str) -> None:
         "    | kubectl --context TARGET apply --server-side --filename -\n"
         "or let --with-token print it in front of the store."
     )
-
-
-def _warn(text: str) -> None:
-    terminal.note_coloured("warning:", "33", text)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from strongroom.kubevault.tree import Source
 
 DEFAULT_DIR = "vault"
+CHANGES = {"+": "added", "-": "removed", "~": "changed"}  # signs of changes, as JSON names them
 
 
 def vault_flags() -> list[click.Option]:
@@ -69,9 +70,14 @@ def namespace_of(given: str | None) -> str:
     return namespace
 
 
+def folder_of(given: str | None) -> str:
+    """The vault folder that the flag or KUBEVAULT_DIR names. Raises ``BadFlag``."""
+    return setting("vault-dir", given, "KUBEVAULT_DIR", DEFAULT_DIR)
+
+
 def source_of(vault_dir: str | None, rev: str | None = None) -> "Source":
     """The vault that the flags name."""
-    folder = setting("vault-dir", vault_dir, "KUBEVAULT_DIR", DEFAULT_DIR)
+    folder = folder_of(vault_dir)
     if rev is None:
         from strongroom.kubevault.folder import Folder
 
@@ -86,6 +92,7 @@ def source_of(vault_dir: str | None, rev: str | None = None) -> "Source":
 def wanted_of(flags: dict[str, Any]) -> "Wanted":
     """What the flags of ``generate`` ask for."""
     from strongroom.kubevault import making
+    from strongroom.kubevault.sealed import SCOPES
 
     return making.Wanted(
         namespace=namespace_of(flags.get("namespace")),
@@ -97,7 +104,7 @@ def wanted_of(flags: dict[str, Any]) -> "Wanted":
         store=flags.get("store") or "",
         store_kind=choice("store-kind", flags.get("store_kind"), making.STORE_KINDS),
         sealed_cert=flags.get("sealed_cert") or "",
-        sealed_scope=choice("sealed-scope", flags.get("sealed_scope"), making.SCOPES),
+        sealed_scope=choice("sealed-scope", flags.get("sealed_scope"), SCOPES),
     )
 
 
@@ -133,4 +140,4 @@ def make(source: "Source", wanted: "Wanted") -> "Made":
 def warn(problems: "list[Problem]") -> None:
     """Show warnings, one a line."""
     for problem in problems:
-        terminal.note_coloured("warning:", "33", str(problem))
+        terminal.warning(str(problem))

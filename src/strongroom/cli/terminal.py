@@ -52,6 +52,11 @@ def error(text: str, hint: str = "") -> None:
         note_coloured("hint:", "36", hint)
 
 
+def warning(text: str) -> None:
+    """Print a warning of this program's own, in one line."""
+    note_coloured("warning:", "33", text)
+
+
 def note_coloured(head: str, colour: str, text: str) -> None:
     plain = not sys.stderr.isatty() or os.environ.get("NO_COLOR") or variable(os.environ, "CLI_NO_COLOR")
     start = head if plain else f"\x1b[{colour}m{head}\x1b[0m"

@@ -5,7 +5,7 @@ valid vault, before the first file is written.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,11 +16,10 @@ from strongroom.kubevault.bridge import BridgeFailed, Place, Server
 from strongroom.kubevault.found import SKIPPED, Found, Problem, locked_by
 from strongroom.kubevault.names import BadName, check_user
 from strongroom.kubevault.rules import Index, parse_rules
-from strongroom.kubevault.tree import Decrypt, Invalid, examine, load
+from strongroom.kubevault.tree import Decrypt, Invalid, Step, examine, load
 from strongroom.kubevault.value_files import render
 from strongroom.kubevault.values import BadFile, read_values
 
-Step = Callable[[int, int], object]
 MAX_NAME = 249  # bytes of a file's name; ".", ".new" are added while it is written
 MAX_PATH = 1024  # bytes of a path below the prefix
 MAX_SECRETS = 1_000_000
@@ -221,8 +220,6 @@ def literal(path: str) -> str:
 
 class _Fetched:
     """The files as a vault's source, to be checked like one on the disk."""
-
-    path = ""
 
     def __init__(self, files: list[File]) -> None:
         self._files = sorted(files, key=lambda file: file.path.split("/"))

@@ -4,7 +4,7 @@ Rights that are lost go first, then secrets, then rights that are gained: at no 
 the vault does not give to it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from strongroom.client.messages import Call, Refused
@@ -14,10 +14,8 @@ from strongroom.kubevault.bridge import BridgeFailed, Place, Server, UserPolicy
 from strongroom.kubevault.found import Problem
 from strongroom.kubevault.manifests import base64
 from strongroom.kubevault.settings import OPAQUE, Settings
-from strongroom.kubevault.tree import Content, Invalid, Tree
+from strongroom.kubevault.tree import Content, Invalid, Step, Tree
 from strongroom.policy.acl_parse import MAX_NAME
-
-Step = Callable[[int, int], object]
 
 
 class Wish(NamedTuple):

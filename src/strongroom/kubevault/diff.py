@@ -13,13 +13,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from strongroom.kubevault.manifests import RBAC
-from strongroom.kubevault.settings import OURS
+from strongroom.kubevault.names import token_name
+from strongroom.kubevault.settings import ACCOUNT, OURS, TOKEN_TYPE
 
 KINDS = ("Secret", "ServiceAccount", "Role", "RoleBinding", "ExternalSecret", "PushSecret")
-TOKEN_TYPE = "kubernetes.io/service-account-token"
 RULES, SOURCE = f"{OURS}rules", f"{OURS}source"
 EVERYTHING = "*"  # in an access: every secret of the namespace
-_ACCOUNT = "kubernetes.io/service-account.name"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # holds the values in clear
 # Labels and annotations that clusters and what applies manifests add by themselves.
 _FOREIGN = (
@@ -134,8 +133,8 @@ def _is_ours(thing: Mapping[str, Any], users: set[str], others: State) -> bool:
     if kind == "ServiceAccount":
         return name in users
     if thing.get("type") == TOKEN_TYPE:
-        user = str(annotations.get(_ACCOUNT))
-        return user in users and name in (f"{user}-token", user)  # the original gives it the user's name
+        user = str(annotations.get(ACCOUNT))
+        return user in users and name in (token_name(user), user)  # the original gives it the user's name
     return SOURCE in annotations
 
 

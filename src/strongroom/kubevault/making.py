@@ -10,6 +10,7 @@ from strongroom.kubevault import manifests
 from strongroom.kubevault.found import Problem
 from strongroom.kubevault.manifests import Group, Object, Options
 from strongroom.kubevault.names import BadName, check_namespace
+from strongroom.kubevault.sealed import SCOPES
 from strongroom.kubevault.tree import Content, Decrypt, SecretFile, Source, Step, Tree, examine, load
 
 NAMESPACE = "vault-kvstore"
@@ -17,7 +18,6 @@ KINDS = ("secret", "external-secret", "push-secret", "sealed-secret")
 FORMATS = ("data", "stringData")
 TOKENS = ("secret", "none")
 STORE_KINDS = ("ClusterSecretStore", "SecretStore")
-SCOPES = ("strict", "namespace-wide", "cluster-wide")
 
 
 _ALLOWED = {
@@ -117,8 +117,7 @@ def _others(tree: Tree, contents: list[Content], wanted: Wanted) -> Iterator[Gro
 
     one: Callable[[SecretFile, Content, str, str], Object]
     one = kinds.external_secret if wanted.kind == "external-secret" else kinds.push_secret
-    pairs = sorted(zip(tree.secrets, contents, strict=True), key=lambda pair: pair[0].name)
-    for secret, content in pairs:
+    for secret, content in manifests.by_name(tree, contents):
         yield Group(f"{wanted.kind}-{secret.name}", [one(secret, content, wanted.store, wanted.store_kind)])
 
 

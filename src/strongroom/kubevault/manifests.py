@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from strongroom.kubevault.names import token_name
-from strongroom.kubevault.settings import OURS, UNSENT
+from strongroom.kubevault.settings import ACCOUNT, OURS, TOKEN_TYPE, UNSENT
 from strongroom.kubevault.tree import Content, SecretFile, Tree, User
 
 Object = dict[str, Any]
@@ -37,9 +37,13 @@ class Group(NamedTuple):
 
 def secrets(tree: Tree, contents: list[Content], options: Options) -> Iterator[Group]:
     """The Secrets of a vault in order of their names, each by itself."""
-    pairs = sorted(zip(tree.secrets, contents, strict=True), key=lambda pair: pair[0].name)
-    for secret, content in pairs:
+    for secret, content in by_name(tree, contents):
         yield Group(f"secret-{secret.name}", [secret_object(secret, content, options)])
+
+
+def by_name(tree: Tree, contents: list[Content]) -> list[tuple[SecretFile, Content]]:
+    """The secrets of a vault with their contents, in order of their names."""
+    return sorted(zip(tree.secrets, contents, strict=True), key=lambda pair: pair[0].name)
 
 
 def secret_object(secret: SecretFile, content: Content, options: Options) -> Object:
@@ -97,11 +101,11 @@ def user_objects(tree: Tree, user: User, options: Options) -> Iterator[Object]:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
-                "annotations": {"kubernetes.io/service-account.name": user.name},
+                "annotations": {ACCOUNT: user.name},
                 "name": token_name(user.name),
                 "namespace": home,
             },
-            "type": "kubernetes.io/service-account-token",
+            "type": TOKEN_TYPE,
         }
     rules = "\n".join(rule.text for rule in user.rules)
     annotations = {f"{OURS}rules": noted(rules)} if len(rules.encode()) <= _RULES_LIMIT else {}

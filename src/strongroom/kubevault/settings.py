@@ -16,7 +16,8 @@ _NEEDED = {
     "kubernetes.io/ssh-auth": ("ssh-privatekey",),
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
 }
-_NEVER = "kubernetes.io/service-account-token"
+TOKEN_TYPE = "kubernetes.io/service-account-token"
+ACCOUNT = "kubernetes.io/service-account.name"  # annotation of such a Secret
 _ANNOTATION_LIMIT = 256 * 1024  # bytes of all annotations together
 OURS = "kubevault.chezmoi.sh/"
 # With kubectl apply --server-side these travel unescaped in what the API server reads as YAML: it refuses all of them
@@ -83,7 +84,7 @@ def read_settings(given: Any) -> tuple[Settings, list[str]]:
 def _type(value: Any) -> str:
     if not isinstance(value, str) or not value or len(value) > 253 or not value.isprintable():
         raise ValueError("must be the type of a Secret, as Opaque or kubernetes.io/tls")
-    if value == _NEVER:
+    if value == TOKEN_TYPE:
         raise ValueError("would make the cluster put a token into it; users get theirs from access_control")
     return value
 

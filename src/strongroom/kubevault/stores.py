@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 
 from strongroom.errors import BadRequest
 from strongroom.kubevault.manifests import Object
-from strongroom.kubevault.names import BadName, check_subdomain
+from strongroom.kubevault.names import BadName, check_subdomain, token_name
+from strongroom.kubevault.settings import ACCOUNT, TOKEN_TYPE
 
 API_VERSIONS = ("v1", "v1beta1")
 SECRET_NAMESPACE = "external-secrets"  # where its chart puts the operator
-TOKEN_TYPE = "kubernetes.io/service-account-token"
-_ACCOUNT = "kubernetes.io/service-account.name"
 
 
 class Store(NamedTuple):
@@ -97,11 +96,11 @@ def token_secret(store: Store, user: str, found: dict[str, Any]) -> Object:
     """
     metadata = found.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    where = f"Secret {store.namespace}/{user}-token"
+    where = f"Secret {store.namespace}/{token_name(user)}"
     if found.get("kind") != "Secret" or found.get("type") != TOKEN_TYPE:
         raise BadRequest(f"{where} is not of the type {TOKEN_TYPE}: it is not the one that kubevault generate makes")
     annotations = metadata.get("annotations")
-    account = annotations.get(_ACCOUNT) if isinstance(annotations, dict) else None
+    account = annotations.get(ACCOUNT) if isinstance(annotations, dict) else None
     if account != user:
         raise BadRequest(f"{where} holds the token of another ServiceAccount")
     data = found.get("data")

@@ -104,7 +104,7 @@ def examine(source: Source, namespace: str, *, by_folder: bool = False) -> tuple
     problems += more
     secrets = list(_secrets(found, namespace, by_folder, problems))
     users = list(_users(people, problems))
-    _collisions(secrets, users, namespace, problems)
+    _collisions(secrets, users, problems)
     return Tree(secrets, users), problems
 
 
@@ -153,7 +153,7 @@ def _users(found: Iterable[Found], problems: list[Problem]) -> Iterable[User]:
         yield User(name, path, where, rules)
 
 
-def _collisions(secrets: list[SecretFile], users: list[User], namespace: str, problems: list[Problem]) -> None:
+def _collisions(secrets: list[SecretFile], users: list[User], problems: list[Problem]) -> None:
     by_name: dict[str, list[SecretFile]] = defaultdict(list)
     for secret in secrets:
         by_name[secret.name].append(secret)
