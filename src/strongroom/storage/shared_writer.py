@@ -27,7 +27,7 @@ from strongroom.storage.limits import Puts
 _LENGTH = struct.Struct(">I")
 _MAX_MESSAGE = 1 << 30
 _MAX_UNREAD = 1 << 18  # bytes of answers kept for a process that does not read them: those to ten thousand messages
-_READ = 1 << 20  # bytes taken from a socket at a time
+_READ = 1 << 16  # bytes taken from a socket at a time; the C library maps memory anew for buffers twice as large
 _IDLE = 1000  # ms until a writer with nothing to do turns all the same
 _DURABLE, _CONFLICT = 0, 1
 _LOST = "the writer process ended before it answered: whether the change was stored is not known"
