@@ -76,6 +76,9 @@ class StubNode:
     def release_records(self) -> bool:
         return True
 
+    def hand_over_records(self) -> bool:
+        return True
+
     def write_through(self, sock: socket.socket) -> None:
         sock.close()
 

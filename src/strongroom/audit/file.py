@@ -121,15 +121,22 @@ class FileSink:
                 self._append(line, self._each)
                 self._failed = False
             finally:
-                if self._open:
-                    self._open -= 1
-                if not self._open and (self._failed or self._room.held > IDLE):
-                    self._room.give(self._room.held)
+                self._answered(1)
 
     def both(self, lines: bytes) -> None:
+        self.several(lines, 0)
+
+    def several(self, lines: bytes, owed: int) -> None:
         with self._turn:
-            self._append(lines)
+            self._append(lines, self._each * owed)
             self._failed = False
+            self._answered(owed)
+
+    def _answered(self, count: int) -> None:
+        """So many responses are owed less."""
+        self._open = max(0, self._open - count)
+        if not self._open and (self._failed or self._room.held > IDLE):
+            self._room.give(self._room.held)
 
     def _secure(self, size: int) -> None:
         """Hold room for every response owed, this request's too; otherwise the request is not taken."""

@@ -5,7 +5,8 @@ without its response record nothing is answered. With no device enabled calls pa
 set.
 
 The only effect of a call that just looks (``Call.only_looks``) is its answer. Its two records are made at their times
-and handed over together, before the answer.
+and handed over together, before the answer. Where a door holds the answers of a turn, the records that these wait for
+are handed over with one call (docs/decisions/0017).
 """
 
 import base64
@@ -32,6 +33,7 @@ from strongroom.core.audit_left import target
 from strongroom.core.audit_record import DEFAULT_RULES, LineMaker, Rules
 from strongroom.core.audit_secretum import SecretumLines
 from strongroom.errors import AuditFailed, BadRequest, Conflict, StorageFailed, VaultError
+from strongroom.sdk.audit import WITHHELD
 from strongroom.sdk.engine import Call
 from strongroom.sdk.fields import parse_bool
 from strongroom.sdk.request import ROOT_NAMESPACE, Response
@@ -91,8 +93,11 @@ class Trail:
             call.notes[_NOTE] = None
             raise AuditFailed("no audit device took the request record: nothing was done")
 
-    async def response(self, call: Call, outcome: Response | BaseException) -> None:
+    async def response(self, call: Call, outcome: Response | BaseException, *, at_once: bool = False) -> None:
         """Record what ``call`` came to, before anything is answered.
+
+        Args:
+            at_once: more than its answer waits for the record.
 
         Raises:
             AuditFailed: devices are enabled and none took the record.
@@ -111,8 +116,8 @@ class Trail:
             for device in (*shared, *late) if late else shared:
                 part, before = shared.get(device) or (device.lines.who_and_what(call, rules), b"")
                 line = device.lines.response(part, now, call, outcome, rules)
-                if before and self.gathering and device.gathers:
-                    device.keep(before, line, now)
+                if self.gathering and not at_once and device.gathers:
+                    device.keep(before, line)
                     kept = self.kept = True
                     self._gathered[device] = None
                 elif device.take_response(line, now, before) and (
@@ -122,7 +127,7 @@ class Trail:
         finally:
             self._settle(call)
         if not took and not kept:
-            raise AuditFailed("no audit device took the response record: the answer is withheld")
+            raise AuditFailed(WITHHELD)
         self._at_stake = self._at_stake or not took
 
     def release(self) -> bool:
@@ -132,10 +137,17 @@ class Trail:
         at_stake, gathered = self._at_stake, self._gathered
         self.kept = self._at_stake = False
         self._gathered = {}
-        taken = [device.settle() and not device.broken for device in gathered]
+        now = self._now()
+        taken = [device.settle(now) and not device.broken for device in gathered]
         for device in gathered:
             device.broken = False
         return any(taken) or not at_stake
+
+    def hand_over(self) -> bool:
+        """As ``release``, for an answer that another door waits for: what is found is told at ``release`` once more."""
+        now = self._now()
+        taken = [device.settle(now) and not device.broken for device in self._gathered]
+        return any(taken) or not self.kept
 
     def _settle(self, call: Call) -> None:
         noted = call.notes.pop(_NOTE, None)
@@ -202,11 +214,11 @@ class Audit(Trail):
         ``last``: the store is told of the checkpoint's own line too, since no later one of this process will.
         """
         for device in self.devices:
-            device.settle()
-            chain = device.chain
+            now, chain = self._now(), device.chain
+            device.settle(now)
             if chain is None or chain.idle or device.missed or device.sink is None:
                 continue
-            now, mine = self._now(), chain.mine()
+            mine = chain.mine()
             if device.syncs and not await on_disk(device):
                 continue  # a store that survives a power cut must not state lines that do not
             try:

@@ -82,15 +82,14 @@ class Chain:
     def add(self, *lines: bytes) -> bytes:
         """``lines`` (each an object and a newline) with their places. They count once ``took`` is called."""
         n, head, mark = self.n, self.head, self._mark
-        out = b""
+        placed = []
         for line in lines:
             body = line[:-2]
             n += 1
             head = sha256(head + body).digest()  # crypto.chain.link, without the call: this is on the way of every read
-            placed = b'%b%b%d,"h":"%b"}}\n' % (body, mark, n, head.hex().encode())
-            out = out + placed if out else placed
+            placed.append(b'%b%b%d,"h":"%b"}}\n' % (body, mark, n, head.hex().encode()))
         self._next = (n, head)
-        return out
+        return b"".join(placed)
 
     def took(self) -> None:
         """The lines of the last ``add`` have arrived."""

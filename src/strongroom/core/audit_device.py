@@ -34,7 +34,7 @@ class Device:
     """See the module. ``chain``: None where the lines are not chained."""
 
     __slots__ = (
-        "_before", "_kept", "_open_sink", "_retired", "_retry_at", "broken", "chain", "entry", "failures", "field",
+        "_kept", "_open_sink", "_retired", "_retry_at", "broken", "chain", "entry", "failures", "field",
         "lines", "missed", "owed", "sink", "syncs",
     )  # fmt: skip
 
@@ -52,8 +52,7 @@ class Device:
         self.failures = 0  # records not taken, for the metrics
         self.missed = 0  # records not taken since the last one that was: the next is told how many
         self.owed = 0  # calls between their two records
-        self._kept: list[bytes] = []  # records of calls that only looked, for ``settle``
-        self._before = 0  # what ``missed`` was when the first of them was kept
+        self._kept: list[tuple[bytes, bytes]] = []  # request record, if it waited, and response record, for ``settle``
         self.broken = False  # some of them were not taken
         self._retired = False
         self._retry_at = 0.0
@@ -63,29 +62,28 @@ class Device:
         """Whether records may be kept for a moment and handed over together."""
         return not self.syncs and bool(getattr(self.sink, "gathers", False))
 
-    def keep(self, request: bytes, response: bytes, now: float) -> None:
-        """Keep both records of a call that only looked; they keep their order with all others."""
-        if not self._kept:
-            self._before = self.missed
-        self._kept.append(self._placed(now, request, response))
-        self._took()
+    def keep(self, request: bytes, response: bytes) -> None:
+        """Keep the response record of a call, and its request record if that waited; they keep their order with all."""
+        self._kept.append((request, response))
 
-    def settle(self) -> bool:
-        """Hand over what was kept, with one call; False if the sink did not take it."""
+    def settle(self, now: float) -> bool:
+        """Hand over what was kept, with one call; False if the sink did not take it all."""
         if not self._kept:
             return True
         kept, self._kept = self._kept, []
+        owed = sum(not request for request, _ in kept)
         try:
             if self.sink is None:
                 raise AuditFailed("the audit target cannot be opened")
-            self.sink.both(b"".join(kept))
+            self.sink.several(self._placed(now, *(line for pair in kept for line in pair if line)), owed)
         except Exception:  # as in ``_take``
-            self.failures += 2 * len(kept)
-            self.missed += self._before + 2 * len(kept)
-            self.broken = True
             if self.chain is not None:
                 self.chain.lost()
-            return False
+            # One by one: room is held for some of them, and whether one is whole in the log must be known of each.
+            taken = [self._take(request, response, now) for request, response in kept]
+            self.broken = self.broken or not all(taken)
+            return all(taken)
+        self._took()
         return True
 
     def take_request(self, line: bytes, now: float) -> bool:
@@ -98,7 +96,7 @@ class Device:
 
     def _take(self, request: bytes, response: bytes, now: float) -> bool:
         if self._kept:
-            self.settle()
+            self.settle(now)
         sink = self.sink or self._open(now)
         try:
             if sink is None:
@@ -136,7 +134,7 @@ class Device:
 
     def state(self, now: float, line: bytes, said: Mapping[str, Head]) -> bool:
         """Write a checkpoint (``Chain.checkpoint``) over the heads ``said``; False if the sink did not take it."""
-        self.settle()
+        self.settle(now)
         chain, sink = self.chain, self.sink
         if chain is None or sink is None or self.missed:
             return False  # the checkpoint behind the gap marker will do
@@ -153,7 +151,7 @@ class Device:
 
     def state_now(self, now: float, *, opened: bool = False) -> None:
         """Write a checkpoint at once, with what is known here of the other chains, if there is anything to state."""
-        self.settle()
+        self.settle(now)
         chain = self.chain
         if chain is not None and chain.signer is not None and (opened or not chain.idle):
             said = {**chain.known, **chain.mine()}
@@ -205,7 +203,6 @@ class Device:
 
     def _close(self, now: float) -> None:
         if self.sink is not None:
-            self.settle()
             self.state_now(now)
             self.sink.close()
             self.sink = None

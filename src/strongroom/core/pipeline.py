@@ -86,7 +86,7 @@ class Pipeline:
         outcome: Response | BaseException
         try:
             outcome = await self._walk(call)
-            if call.only_looks and path == request.path:
+            if path == request.path and (call.only_looks or match.mount_class == "secret"):
                 router.keep(request.op, request.path, match)
         except BaseException as error:
             outcome = error

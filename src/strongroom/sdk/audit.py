@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+WITHHELD = "no audit device took the response record: the answer is withheld"
+
 
 class AuditSink(Protocol):
     """One device. Lines come complete, with their newline; a sink never looks into them.
@@ -25,6 +27,13 @@ class AuditSink(Protocol):
         """Hand the two records of a call without effects to the kernel at once. Raises ``AuditFailed``.
 
         A sink need not have this; ``request`` and ``response`` are called one after the other then.
+        """
+
+    def several(self, lines: bytes, owed: int) -> None:
+        """Hand records of several calls to the kernel at once, in their order. Raises ``AuditFailed``.
+
+        ``owed`` of them are responses whose requests came before; the others stand with their requests. After a failure
+        each record is handed over by itself. Only called of a sink with an attribute ``gathers`` that is true.
         """
 
     def reopen(self) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from strongroom import errors
-from strongroom.errors import TooLarge, Unavailable, VaultError
+from strongroom.errors import AuditFailed, TooLarge, Unavailable, VaultError
+from strongroom.sdk.audit import WITHHELD
 from strongroom.sdk.envelope import plain
 from strongroom.sdk.request import Request, Response
 
@@ -116,11 +117,11 @@ class Asker(_Frames):
 
 
 class Answerer(_Frames):
-    """The owner's end."""
+    """The owner's end. ``recorded`` hands over the record that an answer waits for; without it no answer leaves."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, recorded: Callable[[], bool] = lambda: True) -> None:
         super().__init__()
-        self._handle = handle
+        self._handle, self._recorded = handle, recorded
         self._tasks: set[asyncio.Task[None]] = set()
 
     def frame(self, number: int, body: bytes) -> None:
@@ -138,6 +139,8 @@ class Answerer(_Frames):
             out = {"error": error_fields(error)}
         except Exception:
             out = {"error": {"type": "VaultError", "messages": ["internal error"]}}
+        if not self._recorded():
+            out = {"error": error_fields(AuditFailed(WITHHELD))}
         self.put(number, _encode(out))
 
 

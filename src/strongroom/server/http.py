@@ -68,7 +68,7 @@ class Door:
         self.fresh: dict[Connection, None] = {}  # those that have not sent a whole request yet
         self.draining = False
         self._kept, self._release = kept, release
-        self._held: list[tuple[Connection, Answer, bool, bytes]] = []
+        self._held: list[tuple[Connection, Answer, bool, bool, bytes]] = []
         self.waiting: dict[str, tuple[Request, float]] = {}  # requests that suspended, and when they came
         self.buffered = 0  # bytes of unfinished bodies
         self._clock = clock
@@ -87,23 +87,23 @@ class Door:
 
         So a turn with many reads costs one write to the audit log instead of one for each.
         """
-        if close or not self._kept():
-            if self._held:
-                self.release()
+        if not self._held and not self._kept():
             connection.write(answer, close=close, head_only=head_only, keep=keep)
             return
-        if not self._held:
+        self._held.append((connection, answer, close, head_only, keep))
+        if close:
+            self.release()
+        elif len(self._held) == 1:
             asyncio.get_running_loop().call_soon(self.release)
-        self._held.append((connection, answer, head_only, keep))
 
     def release(self) -> None:
         """Hand the kept records over, then write the answers that were held; without a record no answer."""
         held, self._held = self._held, []
-        if not held:
+        if not held and not self._kept():
             return
         taken = self._release()
-        for connection, answer, head_only, keep in held:
-            connection.write(answer if taken else withheld(), close=False, head_only=head_only, keep=keep)
+        for connection, answer, close, head_only, keep in held:
+            connection.write(answer if taken else withheld(), close=close, head_only=head_only, keep=keep)
 
     def tick(self) -> None:
         """Once a second: the coarse clock, the Date header, and the connections whose time is over."""

@@ -368,6 +368,7 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self._framer.reset(settings)
         if self._transport is None:
+            door.release()  # nobody waits for the answer any more, but its record is to be in the log
             door.settle()
             return
         keep = _KEEP_10 if version == "1.0" and not close else b""

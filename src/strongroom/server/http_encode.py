@@ -5,6 +5,7 @@ from http import HTTPStatus
 import msgspec
 
 from strongroom.errors import AuditFailed, QuotaExceeded, VaultError
+from strongroom.sdk.audit import WITHHELD
 from strongroom.sdk.envelope import Envelope, plain, wire_auth
 from strongroom.sdk.request import Response, WrapInfo
 
@@ -97,7 +98,7 @@ def refusal(error: VaultError, request_id: str) -> Answer:
 
 def withheld() -> Answer:
     """In place of an answer whose audit record nobody took."""
-    return refusal(AuditFailed("no audit device took the response record: the answer is withheld"), "")
+    return refusal(AuditFailed(WITHHELD), "")
 
 
 def _empty(response: Response) -> bool:

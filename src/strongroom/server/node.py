@@ -90,6 +90,9 @@ class Node(Protocol):
     def release_records(self) -> bool:
         """Hand the kept records over; whether the answers that waited may leave."""
 
+    def hand_over_records(self) -> bool:
+        """The same for an answer that takes another way; ``release_records`` tells what became of them once more."""
+
     def write_through(self, sock: socket.socket) -> None:
         """Commit through the host's writer process, at the other end of ``sock`` (taken over)."""
 

@@ -184,12 +184,16 @@ class VaultNode:
         )
 
     def records_kept(self) -> bool:
-        """Whether records of calls that only looked wait to be handed over together."""
+        """Whether records wait to be handed over together."""
         return self._made is not None and self._made.audit.kept
 
     def release_records(self) -> bool:
         """Hand them over; whether the answers that waited may leave."""
         return self._made is None or self._made.audit.release()
+
+    def hand_over_records(self) -> bool:
+        """The same for an answer that goes to another worker."""
+        return self._made is None or self._made.audit.hand_over()
 
     def write_through(self, sock: socket.socket) -> None:
         """Commit through the host's writer process; a store that has no use for one closes the socket."""

@@ -225,7 +225,7 @@ class Worker:
             os.close(fd)
             return
         if owner:
-            await connect(fd, Answerer(node.handle))
+            await connect(fd, Answerer(node.handle, node.hand_over_records))
             return
         asker = Asker()
         await connect(fd, asker)

@@ -10,7 +10,7 @@ from strongroom.core.audit_devices import DeviceEntry, targets_of
 from strongroom.core.audit_left import forget, leave, left, take_over
 from strongroom.core.audit_record import Rules
 from strongroom.core.audit_sealed import SealedAudit
-from strongroom.core.pipeline import RECORDED
+from strongroom.core.pipeline import RECORDED, TRANSITION
 from strongroom.errors import AuditFailed, BadRequest, VaultError
 from strongroom.sdk.engine import Call
 from strongroom.sdk.request import ROOT_NAMESPACE, Response
@@ -55,9 +55,13 @@ class AuditSwitch:
         return self._lost or (self._open is not None and self._open.kept)
 
     def release(self) -> bool:
-        """Hand over the records of calls that only looked; whether their answers may leave."""
+        """Hand over the records that answers wait for; whether these may leave."""
         lost, self._lost = self._lost, False
         return (self._open is None or self._open.release()) and not lost
+
+    def hand_over(self) -> bool:
+        """The same for an answer that takes another way than the door: see ``Trail.hand_over``."""
+        return (self._open is None or self._open.hand_over()) and not self._lost
 
     async def request(self, call: Call, refusal: BaseException | None) -> None:
         trail: Trail = self._open if self._open is not None else await self._sealed_trail()
@@ -68,7 +72,7 @@ class AuditSwitch:
         trail: Trail | None = call.notes.get(_NOTE)
         if trail is None or (call.notes.get(RECORDED) and not isinstance(outcome, BaseException)):
             return
-        await trail.response(call, outcome)
+        await trail.response(call, outcome, at_once=TRANSITION in call.notes)
         if self.inline and self._open is not None and self._now() >= self._due:
             self._due = self._now() + CHECKPOINT_EVERY
             await self._state(self._open)

@@ -177,6 +177,23 @@ def test_held_room_is_given_for_the_responses_owed(place: FilePlace, short_write
         sink.response(b"no room left to give\n")
 
 
+def test_several_records_at_once_take_the_room_that_is_held_for_them(place: FilePlace, short_writes: list[int]) -> None:
+    sink = place.open()
+    for n in range(4):
+        sink.request(b"%d\n" % n)
+    assert sink._room.held == 4 * PAGE
+    short_writes += [-1, 9]  # full, then short, then fine: the room of all three is given at once
+    sink.several(b"read\nread\n" + b"answer\n" * 3, 3)
+    assert place.lines()[4:] == [b"read\n"] * 2 + [b"answer\n"] * 3
+    assert sink._open == 1 and sink._room.held == 0
+    short_writes += [-1]
+    with pytest.raises(AuditFailed):
+        sink.several(b"answer\n", 1)
+    assert sink._open == 1, "it is still owed: each record is handed over by itself now"
+    sink.response(b"answer\n")
+    assert sink._open == 0
+
+
 _LIMITED = """
 import resource, sys
 from strongroom.audit.file import open_sink

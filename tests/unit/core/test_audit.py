@@ -404,9 +404,19 @@ async def gathered(room: Room, *paths: str) -> Audit:
     audit.gathering = True
     for path in paths:
         await audit.enable(path, "file", options={"file_path": path, "chain": "false"})
-        sink = room.sinks.made[path]
-        sink.gathers, sink.both = True, sink.response  # type: ignore[attr-defined]
+        gather(room.sinks.made[path])
     return audit
+
+
+def gather(sink: Any) -> None:
+    """From now on it takes several records at once; ``hands`` has how many lines came, and how many were owed."""
+    sink.gathers, sink.both, sink.hands = True, sink.response, []
+
+    def several(lines: bytes, owed: int) -> None:
+        sink.response(lines)
+        sink.hands.append((lines.count(b"\n"), owed))
+
+    sink.several = several
 
 
 async def look(audit: Audit) -> Call:
@@ -439,6 +449,69 @@ async def test_records_keep_their_order(room: Room) -> None:
     assert audit.release()
     ids = [record["type"] for record in sink.records()]
     assert ids == ["request", "response", "request", "request", "response", "response"]
+
+
+async def test_the_responses_of_a_turn_are_handed_over_together(room: Room) -> None:
+    audit = await gathered(room, "1")
+    sink: Any = room.sinks.made["1"]
+    writes = [call(who=caller()) for _ in range(3)]
+    for write in writes:
+        await audit.request(write, None)
+    assert len(sink.records()) == 3, "no effect before its record"
+    for write in writes:
+        await audit.response(write, Response())
+    await look(audit)
+    assert audit.kept and len(sink.records()) == 3
+    assert audit.release()
+    assert sink.hands == [(5, 3)], "one call, with three that were owed and a read"
+    assert [record["type"] for record in sink.records()] == ["request"] * 3 + ["response"] * 3 + ["request", "response"]
+    assert audit.devices[0].owed == 0
+
+
+async def test_a_response_that_more_than_its_answer_waits_for_is_not_kept(room: Room) -> None:
+    audit = await gathered(room, "1")
+    sealing = call(who=caller())
+    await audit.request(sealing, None)
+    await audit.response(sealing, Response(), at_once=True)
+    assert not audit.kept
+    assert len(room.sinks.made["1"].records()) == 2
+
+
+async def test_records_that_are_not_taken_together_are_handed_over_one_by_one(room: Room) -> None:
+    """As on a full disk, where room is held for responses and none for reads: what has room is recorded."""
+    audit = await gathered(room, "1")
+    sink: Any = room.sinks.made["1"]
+    write = call(who=caller())
+    await audit.request(write, None)
+    await audit.response(write, Response())
+    await look(audit)
+
+    def no_room(lines: bytes, owed: int = 0) -> None:
+        raise AuditFailed("full")
+
+    sink.several = sink.both = no_room
+    assert not audit.release(), "a read of this turn is not on record"
+    assert [record["type"] for record in sink.records()] == ["request", "response"]
+    assert audit.devices[0].failures == 2
+    gather(sink)
+    await look(audit)
+    assert audit.release()
+    gap = [record for record in sink.all() if record["type"] == "gap"]
+    assert [record["gap"]["missed"] for record in gap] == [2]
+
+
+async def test_an_answer_that_takes_another_way_than_the_door(room: Room) -> None:
+    audit = await gathered(room, "1")
+    sink = room.sinks.made["1"]
+    assert audit.hand_over(), "nothing to hand over"
+    await look(audit)
+    assert audit.hand_over() and len(sink.records()) == 2
+    assert audit.release(), "it was taken"
+    await look(audit)
+    sink.broken = "all"
+    assert not audit.hand_over()
+    sink.broken = ""
+    assert not audit.release(), "an answer that waits at the door shares the fate of its turn"
 
 
 async def test_kept_records_that_nobody_takes_withhold_the_answers(room: Room) -> None:
@@ -488,7 +561,7 @@ async def test_a_device_that_is_disabled_hands_over_what_it_kept(room: Room) -> 
 async def test_a_device_that_waits_for_the_disk_keeps_nothing(room: Room) -> None:
     audit = await gathered(room)
     await audit.enable("1", "file", options={"file_path": "1", "fsync": "true", "chain": "false"})
-    room.sinks.made["1"].gathers = True  # type: ignore[attr-defined]
+    gather(room.sinks.made["1"])
     await look(audit)
     assert not audit.kept
     assert len(room.sinks.made["1"].records()) == 2

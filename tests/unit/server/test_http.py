@@ -467,3 +467,35 @@ async def test_a_client_that_closed_its_side_still_gets_the_answer_that_was_held
         c.writer.write_eof()
         assert (await c.answer())[0] == 200
         assert await c.rest() == b""
+
+
+async def test_a_last_answer_waits_for_its_record_too() -> None:
+    kept = Kept()
+    kept.taken = False
+    async with served(handle=kept.handle, kept=kept.kept, release=kept.release) as s:
+        c = await s.connect()
+        await c.say(get("secret", "Connection: close"))
+        status, _, body = await c.answer()
+        assert status == 500 and b"withheld" in body and await c.rest() == b""
+    assert kept.calls == 1
+
+
+async def test_the_record_of_a_client_that_went_away_is_handed_over() -> None:
+    kept, begun, go_on = Kept(), asyncio.Event(), asyncio.Event()
+
+    async def handle(request: Request) -> Response:
+        begun.set()
+        await go_on.wait()
+        return await kept.handle(request)
+
+    async with served(handle=handle, kept=kept.kept, release=kept.release) as s:
+        c = await s.connect()
+        await c.say(get("a"))
+        await begun.wait()
+        c.writer.transport.abort()
+        while s.door.connections:  # noqa: ASYNC110 - until the door has heard of it
+            await asyncio.sleep(0.01)
+        go_on.set()
+        while s.door.waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert (kept.waiting, kept.calls) == (0, 1)

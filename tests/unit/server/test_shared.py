@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from strongroom.core.lockout import Count, Key, LockoutConfig
-from strongroom.errors import NotFound, PermissionDenied, QuotaExceeded, TooLarge, Unavailable, VaultError
+from strongroom.errors import AuditFailed, NotFound, PermissionDenied, QuotaExceeded, TooLarge, Unavailable, VaultError
 from strongroom.sdk.request import Auth, Lease, Op, Request, Response, WrapInfo
 from strongroom.server import board as b
 from strongroom.server import forward, lockouts, metrics
@@ -151,9 +151,9 @@ def test_clean_environment() -> None:
     assert clean_environment(given | {"API_KEY": "e", "STRONGROOM_X": "f", "LANG": "C"}) == {"PATH": "/", "LANG": "C"}
 
 
-async def pair(handle: Any) -> tuple[Asker, Answerer]:
+async def pair(handle: Any, *recorded: Any) -> tuple[Asker, Answerer]:
     one, two = socket.socketpair()
-    asker, answerer = Asker(), Answerer(handle)
+    asker, answerer = Asker(), Answerer(handle, *recorded)
     await connect(one.detach(), asker)
     await connect(two.detach(), answerer)
     return asker, answerer
@@ -206,6 +206,20 @@ async def test_forwarding_carries_everything() -> None:
             there: Any = errors[path]
             assert (str(error), error.data, error.warnings) == (str(there), there.data, there.warnings)
         assert getattr(error, "retry_after", 7) == 7
+    asker.close()
+
+
+async def test_an_answer_without_its_record_does_not_leave_the_owner() -> None:
+    async def handle(request: Request) -> Response:
+        if request.path == "denied":
+            raise PermissionDenied
+        return Response(data={"nonce": "canary"})
+
+    asker, _ = await pair(handle, lambda: False)
+    for path in ("a", "denied"):
+        with pytest.raises(AuditFailed, match="withheld") as caught:
+            await asker.ask(Request(id="i", op=Op.READ, path=path))
+        assert "canary" not in str(caught.value)
     asker.close()
 
 
