@@ -1,7 +1,7 @@
 """One audit device at work: its sink, its lines, its chain, what it missed and what went wrong with it."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from strongroom.core.audit_chain import Chain, Head, gap_line
 from strongroom.core.audit_devices import DeviceEntry
@@ -72,10 +72,11 @@ class Device:
             return True
         kept, self._kept = self._kept, []
         owed = sum(not request for request, _ in kept)
+        sink: Any = self.sink  # a GatheringSink, if it is there
         try:
-            if self.sink is None:
+            if sink is None:
                 raise AuditFailed("the audit target cannot be opened")
-            self.sink.several(self._placed(now, *(line for pair in kept for line in pair if line)), owed)
+            sink.several(self._placed(now, *(line for pair in kept for line in pair if line)), owed)
         except Exception:  # as in ``_take``
             if self.chain is not None:
                 self.chain.lost()

@@ -29,13 +29,6 @@ class AuditSink(Protocol):
         A sink need not have this; ``request`` and ``response`` are called one after the other then.
         """
 
-    def several(self, lines: bytes, owed: int) -> None:
-        """Hand records of several calls to the kernel at once, in their order. Raises ``AuditFailed``.
-
-        ``owed`` of them are responses whose requests came before; the others stand with their requests. After a failure
-        each record is handed over by itself. Only called of a sink with an attribute ``gathers`` that is true.
-        """
-
     def reopen(self) -> None:
         """Close the target and open it anew (log rotation)."""
 
@@ -43,3 +36,16 @@ class AuditSink(Protocol):
         """Wait until what was written is on disk, if the device was configured with ``fsync``."""
 
     def close(self) -> None: ...
+
+
+class GatheringSink(AuditSink, Protocol):
+    """A sink to which several records in one call are as good as each by itself; ``gathers`` is true of it."""
+
+    gathers: bool
+
+    def several(self, lines: bytes, owed: int) -> None:
+        """Hand records of several calls to the kernel at once, in their order. Raises ``AuditFailed``.
+
+        ``owed`` of them are responses whose requests came before; the others stand with their requests. After a failure
+        each record is handed over by itself.
+        """
