@@ -1,8 +1,8 @@
 """Where versioned secrets are kept: reads in one get, changes as compare-and-commit, removals that survive a crash.
 
     config                   Config
-    meta/<path>              Secret: metadata and the newest version's data
-    version/<id>/<number>    data of an older version, as JSON text; never changes while the version lives
+    meta/<path>              Secret: metadata, the newest version's data, and that of older versions while it is small
+    version/<id>/<number>    data of another older version, as JSON text; never changes while the version lives
     sweep/<random>           Sweep: version keys that may still have to go
 
 A version key carries the secret's id and not its path, so what a crash leaves behind can never be taken for data of a
@@ -90,6 +90,8 @@ class Ledger:
                 return secret, None
             if number == secret.current:
                 return secret, bytes(secret.data)
+            if (near := secret.near_data().get(number)) is not None:
+                return secret, bytes(near)
             entry = await self._storage.get(version_key(secret.id, number))
             if entry is not None:
                 return secret, entry.value

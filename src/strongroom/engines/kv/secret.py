@@ -13,10 +13,13 @@ import msgspec
 
 from strongroom.errors import IntegrityError
 
-LAYOUT = 1
+LAYOUT = 2  # of secrets written now; 1 is one without ``near``
+CONFIG_LAYOUT = 1
+NEAR = 1024  # bytes of older versions' data that may stay with the secret, so that a write touches one entry
 DEFAULT_VERSIONS = 10  # kept when neither the key nor the mount says how many
 NO_DATA = msgspec.Raw(b"null")
 NO_VERSIONS = msgspec.Raw(b"[]")
+NONE_NEAR = msgspec.Raw(b"{}")
 
 
 class Version(msgspec.Struct, array_like=True):
@@ -33,7 +36,7 @@ class Version(msgspec.Struct, array_like=True):
 class Config(msgspec.Struct, array_like=True):
     """What holds for every key of a mount."""
 
-    layout: int = LAYOUT
+    layout: int = CONFIG_LAYOUT
     max_versions: int = 0
     cas_required: bool = False
     delete_version_after: int = 0  # seconds; negative: never, whatever a key says
@@ -41,7 +44,7 @@ class Config(msgspec.Struct, array_like=True):
 
 
 class Secret(msgspec.Struct, array_like=True):
-    """All of a secret but the data of its older versions. Fields are positions: add at the end, with a default."""
+    """A secret, without large data of older versions. Fields are positions: add at the end, with a default."""
 
     layout: int
     id: str  # of this life of the path: a path deleted and written again gets another, and its data other keys
@@ -58,6 +61,7 @@ class Secret(msgspec.Struct, array_like=True):
     newest: Version | None = None
     older: msgspec.Raw = NO_VERSIONS  # list[Version], numbers rising, ending at current - 1; seldom looked at
     data: msgspec.Raw = NO_DATA  # of the newest version
+    near: msgspec.Raw = NONE_NEAR  # dict[int, data]: the older versions whose data is not under a key of its own
 
     def __repr__(self) -> str:
         return f"Secret(current={self.current})"
@@ -65,6 +69,16 @@ class Secret(msgspec.Struct, array_like=True):
     def older_versions(self) -> list[Version]:
         versions: list[Version] = _read(_versions, self.older)
         return versions
+
+    def near_data(self) -> dict[int, msgspec.Raw]:
+        """The data that is kept here, by the number of its version."""
+        near: dict[int, msgspec.Raw] = _read(_near, self.near)
+        return near
+
+    def apart(self, numbers: Iterable[int]) -> tuple[int, ...]:
+        """Those of ``numbers`` whose data is not kept here."""
+        near = self.near_data()
+        return tuple(number for number in numbers if number not in near)
 
     def version(self, number: int) -> Version | None:
         """The version of that number, or None if there never was one or it was dropped."""
@@ -100,8 +114,8 @@ class Edit(msgspec.Struct, frozen=True):
     """What one change of a secret writes."""
 
     secret: Secret | None  # None removes the key
-    archive: tuple[int, bytes] | None = None  # number and data of a version that is not the newest any more
-    dead: tuple[int, ...] = ()  # numbers whose data must go
+    archive: tuple[int, bytes] | None = None  # number and data of an older version that gets a key of its own
+    dead: tuple[int, ...] = ()  # numbers of versions whose keys must go
     grows: bool = False  # it brings what a caller sent, so it has to leave room for what comes after
 
 
@@ -114,11 +128,12 @@ def add_version(secret: Secret, data: bytes, *, now: int, config: Config) -> Edi
 
     The number to keep is the greater of key's and mount's, 10 if neither is set, as Vault has it.
     """
-    older, archive = secret.older_versions(), None
+    older, near, archive = secret.older_versions(), secret.near_data(), None
     if secret.newest is not None:
         older.append(secret.newest)
         if not secret.newest.destroyed:
             archive = (secret.current, bytes(secret.data))
+    secret.layout = LAYOUT
     secret.current += 1
     secret.newest = Version(now, deletion_time(now, config, secret))
     secret.data = msgspec.Raw(data)
@@ -127,11 +142,15 @@ def add_version(secret: Secret, data: bytes, *, now: int, config: Config) -> Edi
     keep = max(secret.max_versions, config.max_versions) or DEFAULT_VERSIONS
     if secret.current - secret.oldest >= keep:
         first, last = secret.current - len(older), secret.current - keep
-        dead = tuple(number for number, version in enumerate(older, first) if number <= last and not version.destroyed)
+        gone = (number for number, version in enumerate(older, first) if number <= last and not version.destroyed)
+        dead = tuple(number for number in gone if near.pop(number, None) is None)
         older = older[max(0, last + 1 - first) :]
         secret.oldest = last + 1
         if archive and archive[0] <= last:
             archive = None
+    if archive and sum(map(len, near.values())) + len(archive[1]) <= NEAR:
+        near[archive[0]], archive = msgspec.Raw(archive[1]), None
+    secret.near = msgspec.Raw(msgspec.json.encode(near))
     secret.older = msgspec.Raw(msgspec.json.encode(older))
     return Edit(secret, archive, dead, grows=True)
 
@@ -143,9 +162,13 @@ def destroy_versions(secret: Secret, numbers: Iterable[int]) -> Edit | None:
         version.destroyed = True
 
     found = secret.mark(numbers, destroy)
+    if not found:
+        return None
     if secret.current in found:
         secret.data = NO_DATA
-    return Edit(secret, dead=tuple(found)) if found else None
+    dead = secret.apart(found)
+    secret.near = msgspec.Raw(msgspec.json.encode({n: d for n, d in secret.near_data().items() if n not in found}))
+    return Edit(secret, dead=dead)
 
 
 def deletion_time(now: int, config: Config, secret: Secret) -> int:
@@ -157,6 +180,7 @@ def deletion_time(now: int, config: Config, secret: Secret) -> int:
 
 
 _versions = msgspec.json.Decoder(list[Version])
+_near = msgspec.json.Decoder(dict[int, msgspec.Raw])
 _secret = msgspec.json.Decoder(Secret)
 _config = msgspec.json.Decoder(Config)
 
@@ -164,7 +188,7 @@ _config = msgspec.json.Decoder(Config)
 def decode_secret(text: bytes) -> Secret:
     """Raises IntegrityError: not a secret of this layout."""
     secret: Secret = _read(_secret, text)
-    if secret.layout != LAYOUT:
+    if not 1 <= secret.layout <= LAYOUT:
         raise IntegrityError("a stored secret has an unknown layout")
     return secret
 
@@ -172,7 +196,7 @@ def decode_secret(text: bytes) -> Secret:
 def decode_config(text: bytes) -> Config:
     """Raises IntegrityError: not a configuration of this layout."""
     config: Config = _read(_config, text)
-    if config.layout != LAYOUT:
+    if config.layout != CONFIG_LAYOUT:
         raise IntegrityError("a stored kv configuration has an unknown layout")
     return config
 

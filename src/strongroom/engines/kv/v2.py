@@ -391,7 +391,7 @@ class KV2:
             raise BadRequest("missing path")
 
         def change(config: Config, secret: Secret | None) -> Edit | None:
-            return Edit(None, dead=tuple(secret.versions())) if secret else None
+            return Edit(None, dead=secret.apart(secret.versions())) if secret else None
 
         await self._ledger.change(args.path, change)
         return Response()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine_harness import Harness
 from strongroom.engines.kv import factory
+from strongroom.engines.kv.secret import decode_secret
 from strongroom.errors import NotFound
 from strongroom.sdk.request import Op
 
@@ -23,6 +24,11 @@ STEP = st.one_of(
     st.tuples(st.just("mount_after"), st.sampled_from([-1, 0, 40])),
     st.tuples(st.just("remove"), st.none()),
 )
+
+
+def data_of(n: int) -> dict[str, Any]:
+    """Small, or so large that two older ones stay with their secret and the next does not, or larger than may stay."""
+    return {"n": n, "x": "x" * (0, 400, 5, 2000)[n % 4]}
 
 
 class Entry(msgspec.Struct):
@@ -57,7 +63,7 @@ class Model:
         self.there = True
         self.count += 1
         self.current += 1
-        self.versions[self.current] = Entry({"n": self.count}, self.until())
+        self.versions[self.current] = Entry(data_of(self.count), self.until())
         keep = max(self.key_max, self.mount_max) or 10
         if self.current - self.oldest >= keep:
             self.oldest = self.current - keep + 1
@@ -103,7 +109,7 @@ async def act(kv: Harness, name: str, value: Any, count: int) -> None:
     match name:
         case "put" | "puts":
             for n in range(value or 1):
-                await kv.write("data/a/b", {"data": {"n": count + n + 1}})
+                await kv.write("data/a/b", {"data": data_of(count + n + 1)})
         case "delete_newest":
             await kv.delete("data/a/b")
         case "delete" | "undelete" | "destroy":
@@ -157,15 +163,17 @@ async def test_a_secret_is_what_its_history_says(steps):
             assert [int(n) for n in body["data"]["versions"]] == sorted(model.versions)
             assert (body["data"]["current_version"], body["data"]["oldest_version"]) == (model.current, model.oldest)
         older = {n for n, entry in model.versions.items() if n != model.current and not entry.destroyed}
-        stored = [key.split("/")[-1] for key in await kv.keys() if key.startswith("version/")]
-        assert sorted(map(int, stored)) == sorted(older), "exactly the data of readable or deleted older versions"
+        stored = [int(key.split("/")[-1]) for key in await kv.keys() if key.startswith("version/")]
+        entry = await kv.mount.storage.get("meta/a/b")
+        near = decode_secret(entry.value).near_data() if entry else {}
+        assert sorted([*stored, *near]) == sorted(older), "exactly the data of readable or deleted older versions"
 
 
 async def test_the_model_can_tell_a_difference():
     kv, model = Harness(factory, options={"version": "2"}), Model()
     await act(kv, "put", None, 0)
     model.put()
-    assert await seen(kv, 0) == told(model, 0) == {"n": 1}
+    assert await seen(kv, 0) == told(model, 0) == data_of(1)
     model.destroy([1])
     assert await seen(kv, 0) != told(model, 0)
     assert await kv.op_of("data/a/b") is Op.UPDATE

@@ -1,34 +1,94 @@
 """Commits: one if it fits, in a safe order if not; crashes, conflicts and parallel writers."""
 
 import asyncio
+import json
 
 import pytest
 
 from engine_harness import PREFIX, Clock, Crash, Harness, WatchedStore
 from strongroom.engines.kv import factory
-from strongroom.errors import BadRequest, Conflict, NotFound, StorageFailed
+from strongroom.engines.kv.secret import NEAR
+from strongroom.errors import BadRequest, Conflict, IntegrityError, NotFound, StorageFailed
 from strongroom.sdk.storage import Write
 
 V2 = {"version": "2"}
 BIG = 900_000  # bytes; two of them are more than any commit takes
+APART = "x" * NEAR  # too much to stay with the secret once the version is an older one
 
 
 async def started(store: WatchedStore | None = None, clock: Clock | None = None) -> Harness:
     return await Harness(factory, options=V2, store=store, clock=clock).start()
 
 
-async def test_costs():
+@pytest.mark.parametrize(("more", "writes", "reads"), [("", (1, 1), 1), (APART, (2, 3), 2)])
+async def test_costs(more, writes, reads):
+    """Small older versions stay with the secret: a change of it is one write, and each version one read."""
     kv = await started()
-    await kv.write("data/a", {"data": {"n": 0}})
+    await kv.write("data/a", {"data": {"n": 0, "x": more}})
     for n in range(1, 20):
         kv.store.commits = kv.store.writes = 0
-        await kv.write("data/a", {"data": {"n": n}})
-        assert (kv.store.commits, kv.store.writes) == (1, 2 if n < 10 else 3)
+        await kv.write("data/a", {"data": {"n": n, "x": more}})
+        assert (kv.store.commits, kv.store.writes) == (1, writes[0] if n < 10 else writes[1])
     kv.store.reads = 0
     await kv.read("data/a")
     assert kv.store.reads == 1
-    await kv.read("data/a", {"version": 15})
-    assert kv.store.reads == 1 + 2
+    assert (await kv.read("data/a", {"version": 15})).data["data"]["n"] == 14
+    assert kv.store.reads == 1 + reads
+    kv.store.commits = kv.store.writes = 0
+    await kv.write("destroy/a", {"versions": [14, 15]})
+    assert (kv.store.commits, kv.store.writes) == (1, 1 if not more else 3)
+
+
+async def small(kv: Harness) -> bytes:
+    """The entry of the secret at ``a``, as the engine stores it."""
+    return (await kv.store.inner.get(PREFIX + "meta/a")).value
+
+
+async def test_of_a_small_older_version_that_is_destroyed_or_dropped_nothing_is_left():
+    kv = await started()
+    for word in ("canary", "parrot", "finch"):
+        await kv.write("data/a", {"data": {"bird": word}})
+    assert b"canary" in await small(kv)
+    await kv.write("destroy/a", {"versions": [1]})
+    entry = await small(kv)
+    assert b"canary" not in entry and b"parrot" in entry
+    await kv.write("metadata/a", {"max_versions": 1})
+    await kv.write("config", {"max_versions": 1})
+    await kv.write("data/a", {"data": {"bird": "owl"}})
+    entry = await small(kv)
+    assert b"parrot" not in entry and b"finch" not in entry and b"owl" in entry
+    assert await kv.keys() == ["config", "meta/a", "upgrade"]
+
+
+async def test_what_stays_with_a_secret_is_bounded():
+    kv = await started()
+    await kv.write("config", {"max_versions": 100})
+    for n in range(100):
+        await kv.write("data/a", {"data": {"n": n, "x": "x" * (n * 7 % 400)}})
+    near = json.loads(await small(kv))[15]
+    assert len(near) > 5 and sum(len(json.dumps(data, separators=(",", ":"))) for data in near.values()) <= NEAR
+    assert len(await left(kv)) == 1 + 99 - len(near)
+    for n in range(100):
+        found = (await kv.read("data/a", {"version": n + 1})).data["data"]
+        assert found == {"n": n, "x": "x" * (n * 7 % 400)}
+    await kv.delete("metadata/a")
+    assert await left(kv) == []
+
+
+async def test_a_secret_of_the_first_layout_is_read_and_goes_on():
+    """As releases wrote it that kept every older version under a key of its own."""
+    kv = await started()
+    first = b'[1,"0123456789abcdef01234567",2,0,5,6,0,false,0,null,0,false,[6,0,false],[[5,0,false]],{"n":2}]'
+    await kv.mount.storage.commit([Write("meta/a", first), Write("version/0123456789abcdef01234567/1", b'{"n":1}')])
+    assert [(await kv.read("data/a", {"version": n})).data["data"] for n in (0, 1, 2)] == [{"n": 2}, {"n": 1}, {"n": 2}]
+    await kv.write("data/a", {"data": {"n": 3}})
+    assert [(await kv.read("data/a", {"version": n})).data["data"]["n"] for n in (1, 2, 3)] == [1, 2, 3]
+    assert json.loads(await small(kv))[0] == 2, "a release that does not know what was added must not write it"
+    await kv.write("destroy/a", {"versions": [1, 2]})
+    assert len(await left(kv)) == 1
+    await kv.mount.storage.commit([Write("meta/a", first.replace(b"[1,", b"[3,", 1))])
+    with pytest.raises(IntegrityError):
+        await kv.read("data/a")
 
 
 async def test_parallel_check_and_set_has_one_winner():
@@ -117,7 +177,7 @@ async def many_versions(count: int) -> Harness:
     kv = await started()
     await kv.write("config", {"max_versions": 1000})
     for n in range(1, count + 1):
-        await kv.write("data/a", {"data": {"n": n}})
+        await kv.write("data/a", {"data": {"n": n, "x": APART}})
     return kv
 
 
@@ -157,7 +217,7 @@ async def test_a_path_written_anew_never_shows_what_a_crash_left_behind():
     for n in ("new 1", "new 2"):
         await other.write("data/a", {"data": {"n": n}})
     assert (await other.read("data/a", {"version": 1})).data["data"] == {"n": "new 1"}
-    assert len(await left(other)) == 2, "the first change of a process sweeps"
+    assert len(await left(other)) == 1, "the first change of a process sweeps"
 
 
 async def test_lowering_max_versions_prunes_many_at_once():
@@ -175,7 +235,7 @@ async def test_destroying_many_versions_at_once():
     kv = await many_versions(150)
     await kv.write("destroy/a", {"versions": list(range(1, 140))})
     assert len(await left(kv)) == 150 - 139
-    assert (await kv.read("data/a", {"version": 140})).data["data"] == {"n": 140}
+    assert (await kv.read("data/a", {"version": 140})).data["data"]["n"] == 140
 
 
 async def test_a_sweep_spares_what_lives():
@@ -225,7 +285,7 @@ async def test_reading_an_older_version_while_it_goes():
     """Between the two reads of an older version, it is destroyed: the answer is one of before or one of after."""
     kv = await started()
     for n in (1, 2):
-        await kv.write("data/a", {"data": {"n": n}})
+        await kv.write("data/a", {"data": {"n": n, "x": APART}})
     get, destroyed = kv.store.get, False
 
     async def get_slowly(key: str):
