@@ -98,12 +98,12 @@ def _measure(body: bytes) -> int:
     return colons
 
 
-def _count_keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(_count_keys(item) for item in value.values() if isinstance(item, dict | list))
-    if isinstance(value, list):
-        return sum(_count_keys(item) for item in value if isinstance(item, dict | list))
-    return 0
+def _count_keys(value: dict[str, Any] | list[Any]) -> int:
+    inside, count = (value.values(), len(value)) if isinstance(value, dict) else (value, 0)
+    for item in inside:
+        if isinstance(item, dict | list):
+            count += _count_keys(item)
+    return count
 
 
 def _reason(error: Exception) -> str:

@@ -108,6 +108,7 @@ class Call(msgspec.Struct):
     match: Match
     caller: Caller | None = None
     args: Any = None  # the route's fields, decoded by the Facts step
+    found: Any = None  # what the route's ``exists`` read, if the operation has a use for it
     facts: Mapping[str, Any] = {}
     policy_results: Mapping[str, Any] | None = None  # what the authorizers decided, for the audit record
     notes: dict[str, Any] = {}  # what handlers of ``core`` remember between phases

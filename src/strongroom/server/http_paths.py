@@ -40,15 +40,17 @@ class Target(NamedTuple):
     fault: VaultError | None = None
 
 
-_PLAIN_READ = re.compile(rb"/v1/([A-Za-z0-9_\-~.:@!$&'()*+,;=/]{1,1024})")
+_PLAIN_OPS = {b"GET": Op.READ, b"POST": Op.UPDATE, b"PUT": Op.UPDATE}
+_PLAIN_PATH = re.compile(rb"/v1/([A-Za-z0-9_\-~.:@!$&'()*+,;=/]{1,1024})")
 
 
 def read_target(method: bytes, target: bytes) -> Target:
     """The meaning of ``method target`` (RFC 9112 section 3). Never raises: what is wrong is in ``fault``."""
-    if method == b"GET" and (match := _PLAIN_READ.fullmatch(target)) is not None:
+    plain_op = _PLAIN_OPS.get(method)
+    if plain_op is not None and (match := _PLAIN_PATH.fullmatch(target)) is not None:
         path = match[1].decode("ascii")
         if "//" not in path and "/." not in path and path[0] not in "/." and path[-1] != "/":
-            return Target(Op.READ, path, {})  # what ``canonical`` would say, sooner
+            return Target(plain_op, path, {})  # what ``canonical`` would say, sooner
     path_part, _, query = target.partition(b"?")
     if not path_part.startswith(b"/"):
         path_part = path_part.rpartition(b"@")[2]  # of http://name:password@host/ no record shows the first half

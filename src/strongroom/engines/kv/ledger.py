@@ -10,12 +10,12 @@ secret that was later written at the same path.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from strongroom.engines.kv.secret import Config, Edit, Secret, decode_config, decode_secret
-from strongroom.errors import BadRequest, Conflict
+from strongroom.errors import BadRequest, Conflict, VaultError
 from strongroom.sdk.storage import MAX_COMMIT_BYTES, MAX_COMMIT_WRITES, MAX_VALUE, Entry, Storage, Write
 
 META = "meta/"
@@ -27,6 +27,7 @@ MAX_SECRET = MAX_VALUE // 2  # bytes of one entry: the 1 MiB that the barrier ta
 ROOM = 1024  # bytes that new data leaves free besides a second size of the version list: enough to note deletions
 
 Change = Callable[[Config, Secret | None], Edit | None]
+Found = tuple[Entry | None]  # what was read at a secret's path
 
 
 class Sweep(msgspec.Struct, array_like=True):
@@ -40,11 +41,16 @@ class Sweep(msgspec.Struct, array_like=True):
 class Ledger:
     """The secrets of one mount."""
 
-    __slots__ = ("_storage", "_swept")
+    __slots__ = ("_settings", "_storage", "_swept")
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._settings: tuple[Config, int] | None = None  # as they were read last, and their revision
         self._swept = False
+
+    async def find(self, path: str) -> Found:
+        """What there is at ``path``, for ``change``."""
+        return (await self._storage.get(META + path),)
 
     async def get(self, path: str) -> Secret | None:
         entry = await self._storage.get(META + path)
@@ -98,13 +104,19 @@ class Ledger:
             secret = await self.get(path)
         raise Conflict("too many writers at once")
 
-    async def change(self, path: str, change: Change, *, also: Write | None = None, expect: int = 0) -> Secret | None:
+    async def change(
+        self, path: str, change: Change, *, found: Found | None = None, also: Write | None = None, expect: int = 0
+    ) -> Secret | None:
         """Run ``change`` on what is stored and commit its edit; run it again if another writer was faster.
+
+        The first try takes the mount's settings as they were read last. The commit expects that they still are; what
+        else comes of them, an error or nothing to write, only counts when they were read anew.
 
         Args:
             path: of the secret.
             change: gets the mount's configuration and the secret (None if there is none), returns what to write, or
                 None for nothing. It may alter the secret it is given. What it raises ends the change.
+            found: what ``find`` gave in the same request.
             also: a key that goes with it; ``expect`` is the revision it must have.
 
         Returns:
@@ -116,30 +128,44 @@ class Ledger:
         if not self._swept:
             await self.sweep()
         for _ in range(TRIES):
-            config, entry = await self._storage.get_many([CONFIG, META + path])
+            known = self._settings
+            if known is None:
+                first, entry = await self._storage.get_many([CONFIG, META + path])
+                config, revision = self._settings = _config(first), first.revision if first else 0
+            else:
+                config, revision = known
+                entry = found[0] if found else await self._storage.get(META + path)
+            found = None
             secret = decode_secret(entry.value) if entry else None
             kept_id = secret.id if secret else ""
-            edit = change(_config(config), secret)
-            if edit is None:
-                return None
             try:
-                await self._write(path, kept_id, entry, edit, also, expect)
+                edit = change(config, secret)
+            except VaultError:
+                if known is None:
+                    raise
+                edit = None
+            if edit is None:
+                if known is None:
+                    return None
+                self._settings = None
+                continue
+            expected = {META + path: entry.revision if entry else 0, CONFIG: revision}
+            if also:
+                expected[also.key] = expect
+            try:
+                await self._write(path, kept_id, edit, also, expected)
             except Conflict:
+                self._settings = None
                 continue
             return edit.secret
         raise Conflict("too many writers at once")
 
-    async def _write(
-        self, path: str, kept_id: str, entry: Entry | None, edit: Edit, also: Write | None, expected: int
-    ) -> None:
+    async def _write(self, path: str, kept_id: str, edit: Edit, also: Write | None, expect: Mapping[str, int]) -> None:
         """One commit if it fits. If not: archive, note what will have to go, write the secret, remove.
 
         Archiving first does no harm: a version's data is the same wherever it lies, and a destroyed version takes
         the copy with it. The note is checked against the secret when it is followed, so noting first does none either.
         """
-        expect = {META + path: entry.revision if entry else 0}
-        if also:
-            expect[also.key] = expected
         main = [Write(META + path, _encode(edit)), *([also] if also else [])]
         archive = [Write(version_key(kept_id, number), data) for number, data in filter(None, [edit.archive])]
         dead = [Write(version_key(kept_id, number), None) for number in edit.dead]

@@ -142,9 +142,10 @@ def add_version(secret: Secret, data: bytes, *, now: int, config: Config) -> Edi
     keep = max(secret.max_versions, config.max_versions) or DEFAULT_VERSIONS
     if secret.current - secret.oldest >= keep:
         first, last = secret.current - len(older), secret.current - keep
-        gone = (number for number, version in enumerate(older, first) if number <= last and not version.destroyed)
+        cut = max(0, last + 1 - first)
+        gone = [number for number, version in enumerate(older[:cut], first) if not version.destroyed]
         dead = tuple(number for number in gone if near.pop(number, None) is None)
-        older = older[max(0, last + 1 - first) :]
+        older = older[cut:]
         secret.oldest = last + 1
         if archive and archive[0] <= last:
             archive = None

@@ -208,7 +208,10 @@ class KV2:
 
     async def exists(self, call: Call) -> bool:
         path = call.match.params["path"]
-        return bool(path) and await self._storage.get(META + path) is not None
+        if not path:
+            return False
+        call.found = await self._ledger.find(path)
+        return call.found[0] is not None
 
     # data
 
@@ -279,7 +282,7 @@ class KV2:
             _check_cas(cas, config, secret)
             return add_version(secret or new_secret(now), text, now=now, config=config)
 
-        return _written(await self._ledger.change(args.path, change))
+        return _written(await self._ledger.change(args.path, change, found=call.found))
 
     async def patch(self, call: Call, args: DataArgs) -> Response:
         document = call.request.data.get("data")

@@ -7,7 +7,7 @@ import pytest
 
 from engine_harness import PREFIX, Clock, Crash, Harness, WatchedStore
 from strongroom.engines.kv import factory
-from strongroom.engines.kv.secret import NEAR
+from strongroom.engines.kv.secret import NEAR, add_version
 from strongroom.errors import BadRequest, Conflict, IntegrityError, NotFound, StorageFailed
 from strongroom.sdk.storage import Write
 
@@ -122,6 +122,45 @@ async def test_parallel_writers_lose_nothing():
     assert sorted(versions) == list(range(1, 31))
     for n, version in enumerate(versions):
         assert (await workers[0].read("data/a", {"version": version})).data["data"] == {"n": n}
+
+
+async def test_settings_that_another_process_changed_count_at_once():
+    """The mount's settings are remembered; a commit or a refusal that rests on old ones is made anew."""
+    store = WatchedStore()
+    one, two = [await started(store) for _ in range(2)]
+    for n in range(4):
+        await one.write("data/a", {"data": {"n": n}})
+    await two.write("config", {"max_versions": 2})
+    await one.write("data/a", {"data": {"n": 4}})
+    assert list((await one.read("metadata/a")).data["versions"]) == ["4", "5"]
+    await two.write("config", {"cas_required": True})
+    with pytest.raises(BadRequest, match="check-and-set parameter required"):
+        await one.write("data/a", {"data": {}})
+    await two.write("config", {"cas_required": False})
+    assert (await one.write("data/a", {"data": {"n": 5}})).data["version"] == 6, "a refusal does not rest on old ones"
+    await two.write("config", {"max_versions": 0})
+    store.reads = 0
+    await one.write("data/a", {"data": {"n": 6}})
+    assert store.reads == 1 + 1, "it was found for the policy, and then both were read anew"
+    store.reads = 0
+    await one.write("data/a", {"data": {"n": 7}})
+    assert store.reads == 1
+
+
+async def test_what_was_found_for_the_policy_may_be_old_when_it_is_used():
+    kv = await started()
+    await kv.write("data/a", {"data": {"n": 1}})
+    found = await kv.engine._ledger.find("a")
+    await kv.write("data/a", {"data": {"n": 2}})
+    seen: list[int] = []
+
+    def change(config, secret):
+        seen.append(secret.current)
+        return add_version(secret, b'{"n":3}', now=1, config=config)
+
+    assert (await kv.engine._ledger.change("a", change, found=found)).current == 3
+    assert seen == [1, 2]
+    assert (await kv.read("data/a", {"version": 2})).data["data"] == {"n": 2}
 
 
 async def test_endless_conflicts_end():
