@@ -16,6 +16,7 @@ from benchmarks.servers import Server, fill_rusty, fill_strongroom, rusty, stron
 from benchmarks.vaults import SECRET
 
 WHAT = "durable kv v2 write over HTTP, file audit on"
+SAME = "durable kv v1 write over HTTP, file audit on"
 GOAL = "at least 2.0"
 SECRETS = 1000  # written in turn
 
@@ -41,21 +42,10 @@ def run(options: Options) -> list[Figure]:
             )
     ratio = mine / other
     low, middle, high = (statistics.median(spent[side]) for side in ("ours", "plain", "theirs"))
+    beside = f"RustyVault, kv v1, no audit, no flush: {rate(other)}"
     return [
-        Figure(
-            what=WHAT,
-            ours=rate(mine),
-            beside=f"RustyVault, kv v1, no audit, no flush: {rate(other)}",
-            ratio=ratio,
-            goal=GOAL,
-            met=ratio >= 2.0,
-        ),
-        Figure(
-            what="durable kv v1 write over HTTP, file audit on",
-            ours=rate(simple),
-            beside=f"RustyVault, kv v1, no audit, no flush: {rate(other)}",
-            ratio=simple / other,
-        ),
+        Figure(what=WHAT, ours=rate(mine), beside=beside, ratio=ratio, goal=GOAL, met=ratio >= 2.0),
+        Figure(what=SAME, ours=rate(simple), beside=beside, ratio=simple / other, goal=GOAL, met=simple / other >= 2.0),
         Figure(
             what="processor time of one HTTP write",
             ours=f"{low * 1e6:.0f} us, kv v1 {middle * 1e6:.0f} us",

@@ -15,11 +15,14 @@ wrk.body = os.getenv("BODY")
 wrk.headers["X-Vault-Token"] = os.getenv("TOKEN")
 if wrk.body then wrk.headers["Content-Type"] = "application/json" end
 local many = tonumber(os.getenv("MANY") or "0")
-local n = tonumber(os.getenv("FIRST") or "0")
+local step = tonumber(os.getenv("STEP") or "1")
+local form = os.getenv("FORM") or ""
+local n = 0
 if many > 0 then
   local path = wrk.path
   request = function()
-    n = (n + 1) % many
+    n = (n + step) % many
+    if form ~= "" then return wrk.format(nil, path .. string.format(form, math.floor(n / 1000), n % 1000)) end
     return wrk.format(nil, path .. n)
   end
 end
@@ -43,15 +46,22 @@ def wrk(
     method: str = "GET",
     body: str = "",
     many: int = 0,
+    step: int = 1,
+    form: str = "",
     token: str = "",
     connections: int = 32,
 ) -> Load:
-    """Send as fast as answers come. ``many``: a number from 0 to many - 1 is put behind ``path``.
+    """Send as fast as answers come.
+
+    Args:
+        many: a number from 0 to many - 1 is put behind ``path``, ``step`` more each time, modulo ``many``.
+        form: how it is written, for Lua's string.format of its thousands and the rest.
 
     Raises:
         RuntimeError: an answer was not 2xx, or the generator failed.
     """
     environ = {"PATH": os.environ.get("PATH", ""), "METHOD": method, "TOKEN": token or server.token, "MANY": str(many)}
+    environ |= {"STEP": str(step), "FORM": form}
     if body:
         environ["BODY"] = body
     with folder() as place:

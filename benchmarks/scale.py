@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.figures import Figure, Options, main, mebibytes, microseconds
+from benchmarks.figures import WRK_MISSING, Figure, Options, main, mebibytes, microseconds, skipped
+from benchmarks.load import wrk
 from benchmarks.servers import anonymous, strongroom
 from benchmarks.vaults import POLICY, SECRET, folder, median_time
 from strongroom import AsyncVault, SealConfig, Vault
@@ -35,6 +36,7 @@ GOAL = 1.25
 NAMES = 1000  # secrets in a folder
 _GROUP = 60  # writes in a commit
 _WAITING = 64  # commits on their way
+_STEP = 514_229  # a prime: reads go all over the store, and come to each secret before they come to one again
 
 
 class Store(msgspec.Struct):
@@ -144,13 +146,18 @@ def _probe(place: str, store: Store, times: int) -> dict[str, float]:
     return found
 
 
-def _serve(place: str, store: Store) -> float:
-    """Seconds from the start of a server process to the first read."""
+def _serve(place: str, store: Store, options: Options) -> dict[str, float]:
+    """Seconds from the start of a server process to the first read, and of a read of any secret under load."""
     with strongroom(place=place) as server:
         begun = time.perf_counter()
         server.call("PUT", "sys/unseal", {"key": store.share})
         server.call("GET", "secret/data/" + path_of(0), token=store.token)
-        return server.started + time.perf_counter() - begun
+        found = {"serve": server.started + time.perf_counter() - begun}
+        if options.wrk:
+            load = {"many": store.count, "step": _STEP, "form": "%04d/%03d", "token": store.token}
+            wrk(options.wrk, server, "secret/data/app/", 1, **load)
+            found["http"] = 1 / wrk(options.wrk, server, "secret/data/app/", options.seconds, **load).rate
+        return found
 
 
 def _child(*arguments: str) -> Any:
@@ -171,9 +178,14 @@ def run(options: Options) -> list[Figure]:
                 with open(told, "wb") as file:
                     file.write(msgspec.json.encode(store))
                 found = _child("--probe", place, str(times))
-                probes[place].append(found | {"serve": _serve(place, store)})
+                probes[place].append(found | _serve(place, store, options))
         size = os.path.getsize(os.path.join(large, "data", "data.mdb"))
-    result = [_figure(*line, probes[small], probes[large], few, many) for line in _LINES]
+    result = [
+        _figure(*line, probes[small], probes[large], few, many)
+        if line[0] in probes[small][0]
+        else skipped(line[1], WRK_MISSING)
+        for line in _LINES
+    ]
     result.append(Figure(what=f"the store with {many:,} of each, on disk", ours=mebibytes(size)))
     return result
 
@@ -184,6 +196,7 @@ _LINES = (
     ("one", "read of one secret, median"),
     ("any", "read of any secret, one token, median"),
     ("tokens", "read of any secret, any of 1,000 tokens, median"),
+    ("http", "read of any secret over HTTP, under load"),
     ("memory", "memory after the reads"),
     ("folder", "LIST of a folder of 1,000"),
     ("page", "LIST of a page of 100"),

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from strongroom.errors import VaultError
-from strongroom.sdk.engine import Call
+from strongroom.sdk.engine import Call, Match
+from strongroom.sdk.kept import Kept
 from strongroom.sdk.request import Auth, Caller, Op, Request, Response, WrapInfo
 
 MAX_DEPTH = 128  # levels of data; a body may have 64
@@ -133,6 +134,21 @@ class Rules(msgspec.Struct, frozen=True):
 DEFAULT_RULES = Rules()
 
 
+_Asked = tuple[str, str, str, int]  # token's hash, path, address, port
+
+
+class _Told(msgspec.Struct, frozen=True, gc=False):
+    """What was said of a call without data. The parts are compared as objects: all are kept as long as they hold."""
+
+    op: Op
+    caller: Caller
+    match: Match
+    results: Mapping[str, Any] | None
+    namespace: str
+    head: bytes
+    tail: bytes
+
+
 class LineMaker:
     """Writes the lines of one device.
 
@@ -142,16 +158,42 @@ class LineMaker:
         hmac_accessor: False leaves token accessors in clear.
     """
 
-    __slots__ = ("_accessor", "_callers", "_elide", "hmac")
+    __slots__ = ("_accessor", "_callers", "_elide", "_told", "hmac")
 
     def __init__(self, salt: bytes, *, elide_lists: bool = False, hmac_accessor: bool = True) -> None:
         self.hmac = salted(salt)
         self._elide = elide_lists
         self._accessor: Callable[[str], str] = self.hmac if hmac_accessor else str
         self._callers: dict[str, tuple[Caller, bytes, str, str]] = {}
+        self._told: Kept[_Asked, _Told] = Kept(_CACHED_CALLERS)
 
     def who_and_what(self, call: Call, rules: Rules = DEFAULT_RULES) -> bytes:
-        """The part that both records of a call share: ``auth`` and ``request``. To be made while the token is there."""
+        """The part that both records of a call share: ``auth`` and ``request``. To be made while the token is there.
+
+        Of a call without data that was made before, only the id is another one.
+        """
+        request, caller = call.request, call.caller
+        if caller is None or request.data or request.wrap_ttl or rules.headers or not (request.token and request.id):
+            return b"".join(self._who_and_what(call, rules))
+        asked = (caller.token_id, request.path, request.remote, request.remote_port)
+        told = self._told.get(asked)
+        if told is None or not (
+            told.op is request.op
+            and told.caller is caller
+            and told.match is call.match
+            and told.results is call.policy_results
+            and told.namespace == request.namespace_path
+        ):
+            head, part = self._who_and_what(call, rules)
+            tail = part[len(b'{"id":') + len(encode(request.id)) :]
+            told = _Told(
+                request.op, caller, call.match, call.policy_results, request.namespace_path, head + b'{"id":', tail
+            )
+            self._told.put(asked, told)
+        return b"%b%b%b" % (told.head, encode(request.id), told.tail)
+
+    def _who_and_what(self, call: Call, rules: Rules) -> tuple[bytes, bytes]:
+        """It up to the value of ``request``, and that."""
         request, caller = call.request, call.caller
         if caller is None:
             auth, accessor = b"{", ""
@@ -180,7 +222,7 @@ class LineMaker:
             request.wrap_ttl,
             self._headers(request.headers, rules.headers) if rules.headers and request.headers else None,
         )
-        return b',"auth":' + auth + b'},"request":' + encode(part)
+        return b',"auth":' + auth + b'},"request":', encode(part)
 
     def request(self, shared: bytes, now: float, refusal: BaseException | None = None) -> bytes:
         """The line before anything happens. ``now`` is in seconds since the Unix epoch."""

@@ -17,7 +17,7 @@ from strongroom.core.audit_record import MAX_DEPTH, LineMaker, Rules, error_text
 from strongroom.errors import BadRequest, NotFound, PermissionDenied
 from strongroom.sdk.engine import Call
 from strongroom.sdk.fields import Duration, Flag, StrList, Text
-from strongroom.sdk.request import Auth, Op, Response, WrapInfo
+from strongroom.sdk.request import Auth, Op, Request, Response, WrapInfo
 
 SALT = bytes(range(32))
 NOW = 1_800_000_000.25
@@ -293,3 +293,46 @@ def _same_shape(sent: Any, found: Any) -> None:
         assert found is None
     else:
         assert sent == found
+
+
+_WHO = [caller(), caller(token_id="id-of-another", display_name="other"), caller(policies=("app",)), None]
+_WHERE = [call(path=path, who=_WHO[0]) for path in ("secret/data/a", "secret/data/b")]
+_CALLS = st.fixed_dictionaries(
+    {
+        "who": st.sampled_from(_WHO),
+        "match": st.sampled_from([of.match for of in _WHERE]),
+        "results": st.sampled_from([_WHERE[0].policy_results, {"allowed": False}, None]),
+        "op": st.sampled_from([Op.READ, Op.LIST]),
+        "path": st.sampled_from(["secret/data/a", "secret/data/b"]),
+        "id": st.sampled_from(["1", "2", 'a"\\b\u2028', ""]),
+        "token": st.sampled_from([TOKEN, ""]),
+        "remote": st.sampled_from(["192.0.2.7", "192.0.2.8"]),
+        "remote_port": st.integers(1, 2),
+        "namespace_path": st.sampled_from(["", "team/"]),
+        "wrap_ttl": st.sampled_from([0, 60]),
+        "data": st.sampled_from([{}, {"a": "b"}]),
+        "headers": st.sampled_from([{}, {"x-seen": "v"}]),
+        "rules": st.sampled_from([Rules(), Rules(headers={"x-seen": False})]),
+    }
+)
+
+
+@given(st.lists(_CALLS, min_size=1, max_size=12))
+def test_what_is_kept_of_earlier_calls_shows_in_no_line(given_calls: list[dict[str, Any]]) -> None:
+    used = LineMaker(SALT)
+    for one in given_calls:
+        fields = dict(one)
+        rules, match, results, who = (fields.pop(name) for name in ("rules", "match", "results", "who"))
+        of = Call(Request(**fields), match, who, policy_results=results)
+        assert used.who_and_what(of, rules) == LineMaker(SALT).who_and_what(of, rules)
+
+
+def test_a_call_that_was_made_before_is_not_spelt_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, of = LineMaker(SALT), call(who=caller())
+    first = used.who_and_what(of)
+    monkeypatch.setattr(LineMaker, "_who_and_what", lambda *_: pytest.fail("made anew"))
+    assert used.who_and_what(of) == first
+    other = Call(
+        msgspec.structs.replace(of.request, id="another"), of.match, of.caller, policy_results=of.policy_results
+    )
+    assert used.who_and_what(other) == first.replace(b'"req-1"', b'"another"')
