@@ -43,7 +43,7 @@ RulesFor = Callable[[Call], Rules]
 _NOTE = "audit"
 CHECKPOINT_EVERY = 1.0  # seconds between two checkpoints of a chained device that is written to
 _TRIES = 8
-_NOTHING: tuple[dict[Any, Any], Any] = ({}, DEFAULT_RULES)
+_NOTHING: tuple[dict[Any, Any], Any, Any] = ({}, DEFAULT_RULES, None)
 
 
 class Trail:
@@ -87,7 +87,7 @@ class Trail:
             if later or (device.take_request(line, now) and (not device.syncs or await on_disk(device))):
                 took += 1
             device.owed += 1
-        call.notes[_NOTE] = shared, rules
+        call.notes[_NOTE] = shared, rules, devices
         if not took:
             self._settle(call)
             call.notes[_NOTE] = None
@@ -102,17 +102,17 @@ class Trail:
         Raises:
             AuditFailed: devices are enabled and none took the record.
         """
-        noted: tuple[dict[Device, tuple[bytes, bytes]], Rules] | None = call.notes.get(_NOTE, _NOTHING)
+        noted: tuple[dict[Device, tuple[bytes, bytes]], Rules, Any] | None = call.notes.get(_NOTE, _NOTHING)
         devices = self.devices
         if noted is None or not (noted[0] or devices):
             return  # refused for want of a request record, or nothing is enabled
-        now, (shared, rules) = self._now(), noted
+        now, (shared, rules, then) = self._now(), noted
         if noted is _NOTHING and self._rules is not None:
             rules = self._rules(call)  # no device was there at the request
         took, kept = 0, False
         try:
             # Devices that were there at the request, though they may be gone now, and those that came since.
-            late = [device for device in devices if device not in shared]
+            late = () if devices is then else [device for device in devices if device not in shared]
             for device in (*shared, *late) if late else shared:
                 part, before = shared.get(device) or (device.lines.who_and_what(call, rules), b"")
                 line = device.lines.response(part, now, call, outcome, rules)

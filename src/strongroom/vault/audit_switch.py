@@ -1,7 +1,7 @@
 """The audit trail of a vault that may be sealed or not: which devices a request is recorded on."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from strongroom.core.audit import CHECKPOINT_EVERY, Audit, Trail
@@ -63,14 +63,25 @@ class AuditSwitch:
         """The same for an answer that takes another way than the door: see ``Trail.hand_over``."""
         return (self._open is None or self._open.hand_over()) and not self._lost
 
-    async def request(self, call: Call, refusal: BaseException | None) -> None:
-        trail: Trail = self._open if self._open is not None else await self._sealed_trail()
+    def request(self, call: Call, refusal: BaseException | None) -> Coroutine[Any, Any, None]:
+        trail = self._open
+        if trail is None:
+            return self._request_sealed(call, refusal)
         call.notes[_NOTE] = trail
+        return trail.request(call, refusal)  # no coroutine of our own: this is on the way of every request
+
+    async def _request_sealed(self, call: Call, refusal: BaseException | None) -> None:
+        call.notes[_NOTE] = trail = await self._sealed_trail()
         await trail.request(call, refusal)
 
-    async def response(self, call: Call, outcome: Response | BaseException) -> None:
+    def response(self, call: Call, outcome: Response | BaseException) -> Coroutine[Any, Any, None]:
         trail: Trail | None = call.notes.get(_NOTE)
-        if trail is None or (call.notes.get(RECORDED) and not isinstance(outcome, BaseException)):
+        if trail is None or self.inline or RECORDED in call.notes:
+            return self._respond(trail, call, outcome)
+        return trail.response(call, outcome, at_once=TRANSITION in call.notes)
+
+    async def _respond(self, trail: Trail | None, call: Call, outcome: Response | BaseException) -> None:
+        if trail is None or (RECORDED in call.notes and not isinstance(outcome, BaseException)):
             return
         await trail.response(call, outcome, at_once=TRANSITION in call.notes)
         if self.inline and self._open is not None and self._now() >= self._due:
