@@ -192,7 +192,10 @@ class _House:
 
     async def _spend(self, of: Call) -> None: ...
 
-    def match(self, op: Op, path: str) -> tuple[Match, str]:
+    def known(self, op: Op, path: str) -> None:
+        """Nothing is remembered."""
+
+    def look_up(self, op: Op, path: str) -> tuple[Match, str]:
         return Match("sys/", Route(pattern="{path...}", ops={}, while_sealed=True), {}), path
 
     async def route(self, of: Call) -> Response:

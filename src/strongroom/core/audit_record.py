@@ -185,6 +185,8 @@ class LineMaker:
             and told.namespace == request.namespace_path
         ):
             head, part = self._who_and_what(call, rules)
+            if told is None and not self._told.room():
+                return head + part
             tail = part[len(b'{"id":') + len(encode(request.id)) :]
             told = _Told(
                 request.op, caller, call.match, call.policy_results, request.namespace_path, head + b'{"id":', tail

@@ -75,9 +75,11 @@ class Pipeline:
         Raises:
             VaultError: refused or failed; already recorded when it reaches the caller.
         """
+        known = None
         try:
             router = self._router(request.namespace)
-            match, path = router.match(request.op, request.path)
+            known = router.known(request.op, request.path)
+            match, path = known or router.look_up(request.op, request.path)
         except VaultError as error:
             match, path = nowhere(error), request.path
         call = Call(request, match)
@@ -86,7 +88,7 @@ class Pipeline:
         outcome: Response | BaseException
         try:
             outcome = await self._walk(call)
-            if path == request.path and (call.only_looks or match.mount_class == "secret"):
+            if known is None and path == request.path and (call.only_looks or match.mount_class == "secret"):
                 router.keep(request.op, request.path, match)
         except BaseException as error:
             outcome = error

@@ -71,15 +71,19 @@ class Router:
 
         Never raises: a stranger must not learn from a 404 which mounts exist. The refusal waits in the Match.
         """
-        found = self._known.get((op, path))
-        return found if found is not None else self._match(op, path)
+        return self.known(op, path) or self.look_up(op, path)
+
+    def known(self, op: Op, path: str) -> tuple[Match, str] | None:
+        """What ``match`` gives, if it was kept."""
+        return self._known.get((op, path))
 
     def keep(self, op: Op, path: str, match: Match) -> None:
         """Remember where a path leads that somebody was allowed to use. Asking for others leaves nothing behind."""
-        if len(path) <= _KEPT_PATH and (op, path) not in self._known:
+        if len(path) <= _KEPT_PATH:
             self._known.put((op, path), (match, path))
 
-    def _match(self, op: Op, path: str) -> tuple[Match, str]:
+    def look_up(self, op: Op, path: str) -> tuple[Match, str]:
+        """What ``match`` gives, found anew."""
         if op is Op.HELP and (asked := self._mounts.get(path.rstrip("/") + "/")) is not None:
             return _at(asked, _NOWHERE, {}, None), path  # help about the mount itself
         mount = self.mount_of(path)

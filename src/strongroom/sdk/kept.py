@@ -14,18 +14,30 @@ class Kept(dict[K, V]):
     have it, costs more than it saves, and what is in it would be thrown out before it is of use.
     """
 
-    __slots__ = ("_most", "_turned_away")
+    __slots__ = ("_left", "_most", "_patience")
 
     def __init__(self, most: int) -> None:
         super().__init__()
-        self._most, self._turned_away = most, 0
+        self._most = most
+        self.clear()
+
+    def clear(self) -> None:
+        super().clear()
+        self._left, self._patience = self._most, PATIENCE * self._most
 
     def put(self, key: K, value: V) -> None:
         """Keep ``value``, if there is room."""
-        if len(self) >= self._most and key not in self:
-            self._turned_away += 1
-            if self._turned_away < PATIENCE * self._most:
+        if key not in self:
+            if not self._left and not self.room():
                 return
-            self._turned_away = 0
-            self.clear()
+            self._left -= 1
         self[key] = value
+
+    def room(self) -> bool:
+        """Whether something new would be kept now; if not, it counts as turned away."""
+        if self._left:
+            return True
+        self._patience -= 1
+        if not self._patience:
+            self.clear()
+        return self._left > 0

@@ -28,3 +28,19 @@ def test_it_never_holds_more_than_it_may() -> None:
     for number in range(1000):
         kept.put(number % 37, number)
         assert len(kept) <= 5
+
+
+def test_room_tells_what_put_would_do() -> None:
+    kept: Kept[int, int] = Kept(2)
+    assert kept.room()
+    kept.put(0, 0)
+    kept.put(0, 1)
+    assert kept.room(), "one that was replaced takes no more room"
+    kept.put(1, 1)
+    assert [kept.room() for _ in range(2 * PATIENCE)] == [False] * (2 * PATIENCE - 1) + [True]
+    kept.put(7, 7)
+    assert set(kept) == {7}
+    kept.clear()
+    for number in range(5):
+        kept.put(number, number)
+    assert set(kept) == {0, 1}, "an emptied memo has all its room again"
