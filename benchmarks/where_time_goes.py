@@ -28,7 +28,7 @@ STAGES: tuple[tuple[int, str, Any, str], ...] = (
     (0, "door: cut the bytes into a message", http_frame.Framer, "feed"),
     (0, "door: make the request", http_connection, "build"),
     (0, "pipeline", pipeline.Pipeline, "handle"),
-    (1, "find the route", router.Router, "match"),
+    (1, "find the route", router.Router, "known"),
     (1, "check the token", token_auth.TokenCheck, "pre_route"),
     (1, "decode the fields", facts.Facts, "pre_route"),
     (1, "ask the policies", policies.Policies, "pre_route"),
