@@ -134,20 +134,18 @@ class Trail:
         """Hand over the records that were kept; whether the answers of their calls may leave."""
         if not self.kept:
             return True
-        at_stake, gathered = self._at_stake, self._gathered
+        taken = self.hand_over()
+        for device in self._gathered:
+            device.broken = False
         self.kept = self._at_stake = False
         self._gathered = {}
-        now = self._now()
-        taken = [device.settle(now) and not device.broken for device in gathered]
-        for device in gathered:
-            device.broken = False
-        return any(taken) or not at_stake
+        return taken
 
     def hand_over(self) -> bool:
         """As ``release``, for an answer that another door waits for: what is found is told at ``release`` once more."""
         now = self._now()
         taken = [device.settle(now) and not device.broken for device in self._gathered]
-        return any(taken) or not self.kept
+        return any(taken) or not self._at_stake
 
     def _settle(self, call: Call) -> None:
         noted = call.notes.pop(_NOTE, None)

@@ -514,6 +514,16 @@ async def test_an_answer_that_takes_another_way_than_the_door(room: Room) -> Non
     assert not audit.release(), "an answer that waits at the door shares the fate of its turn"
 
 
+async def test_an_answer_that_takes_another_way_leaves_if_one_device_has_its_record(room: Room) -> None:
+    audit = await gathered(room, "1")
+    await audit.enable("2", "file", options={"file_path": "2", "chain": "false"})
+    assert not hasattr(room.sinks.made["2"], "gathers"), "it takes each record at once"
+    room.sinks.made["1"].broken = "all"
+    await look(audit)
+    assert audit.hand_over()
+    assert audit.release()
+
+
 async def test_kept_records_that_nobody_takes_withhold_the_answers(room: Room) -> None:
     audit = await gathered(room, "1")
     sink = room.sinks.made["1"]
