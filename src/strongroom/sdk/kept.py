@@ -28,7 +28,7 @@ class Kept(dict[K, V]):
     def put(self, key: K, value: V) -> None:
         """Keep ``value``, if there is room."""
         if key not in self:
-            if not self._left and not self.room():
+            if not self.room():
                 return
             self._left -= 1
         self[key] = value

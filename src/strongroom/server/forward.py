@@ -119,7 +119,7 @@ class Asker(_Frames):
 class Answerer(_Frames):
     """The owner's end. ``recorded`` hands over the record that an answer waits for; without it no answer leaves."""
 
-    def __init__(self, handle: Handle, recorded: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, handle: Handle, recorded: Callable[[], bool]) -> None:
         super().__init__()
         self._handle, self._recorded = handle, recorded
         self._tasks: set[asyncio.Task[None]] = set()

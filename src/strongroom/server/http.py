@@ -85,7 +85,7 @@ class Door:
     def answered(self, connection: Connection, answer: Answer, *, close: bool, head_only: bool, keep: bytes) -> None:
         """Write an answer, or hold it to the end of this turn of the loop while audit records are kept that long.
 
-        So a turn with many reads costs one write to the audit log instead of one for each.
+        So a turn with many answers costs one write to the audit log instead of one for each.
         """
         if not self._held and not self._kept():
             connection.write(answer, close=close, head_only=head_only, keep=keep)

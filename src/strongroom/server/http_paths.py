@@ -40,7 +40,7 @@ class Target(NamedTuple):
     fault: VaultError | None = None
 
 
-_PLAIN_OPS = {b"GET": Op.READ, b"POST": Op.UPDATE, b"PUT": Op.UPDATE}
+_PLAIN_OPS = {method: _OPS[method] for method in (b"GET", b"POST", b"PUT")}
 _PLAIN_PATH = re.compile(rb"/v1/([A-Za-z0-9_\-~.:@!$&'()*+,;=/]{1,1024})")
 
 

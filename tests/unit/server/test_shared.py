@@ -151,9 +151,9 @@ def test_clean_environment() -> None:
     assert clean_environment(given | {"API_KEY": "e", "STRONGROOM_X": "f", "LANG": "C"}) == {"PATH": "/", "LANG": "C"}
 
 
-async def pair(handle: Any, *recorded: Any) -> tuple[Asker, Answerer]:
+async def pair(handle: Any, recorded: Any = lambda: True) -> tuple[Asker, Answerer]:
     one, two = socket.socketpair()
-    asker, answerer = Asker(), Answerer(handle, *recorded)
+    asker, answerer = Asker(), Answerer(handle, recorded)
     await connect(one.detach(), asker)
     await connect(two.detach(), answerer)
     return asker, answerer

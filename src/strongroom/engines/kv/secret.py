@@ -77,8 +77,7 @@ class Secret(msgspec.Struct, array_like=True):
 
     def apart(self, numbers: Iterable[int]) -> tuple[int, ...]:
         """Those of ``numbers`` whose data is not kept here."""
-        near = self.near_data()
-        return tuple(number for number in numbers if number not in near)
+        return _taken_out(self.near_data(), numbers)
 
     def version(self, number: int) -> Version | None:
         """The version of that number, or None if there never was one or it was dropped."""
@@ -144,7 +143,7 @@ def add_version(secret: Secret, data: bytes, *, now: int, config: Config) -> Edi
         first, last = secret.current - len(older), secret.current - keep
         cut = max(0, last + 1 - first)
         gone = [number for number, version in enumerate(older[:cut], first) if not version.destroyed]
-        dead = tuple(number for number in gone if near.pop(number, None) is None)
+        dead = _taken_out(near, gone)
         older = older[cut:]
         secret.oldest = last + 1
         if archive and archive[0] <= last:
@@ -167,9 +166,15 @@ def destroy_versions(secret: Secret, numbers: Iterable[int]) -> Edit | None:
         return None
     if secret.current in found:
         secret.data = NO_DATA
-    dead = secret.apart(found)
-    secret.near = msgspec.Raw(msgspec.json.encode({n: d for n, d in secret.near_data().items() if n not in found}))
+    near = secret.near_data()
+    dead = _taken_out(near, found)
+    secret.near = msgspec.Raw(msgspec.json.encode(near))
     return Edit(secret, dead=dead)
+
+
+def _taken_out(near: dict[int, msgspec.Raw], numbers: Iterable[int]) -> tuple[int, ...]:
+    """Take the data of ``numbers`` out of ``near``; those that were not in it have keys of their own."""
+    return tuple(number for number in numbers if near.pop(number, None) is None)
 
 
 def deletion_time(now: int, config: Config, secret: Secret) -> int:
